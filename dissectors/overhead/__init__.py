@@ -1,0 +1,1 @@
+"""The byte account: every byte of a capture booked exactly once."""

@@ -1,0 +1,1 @@
+"""Capture files, link layers and TCP reassembly."""

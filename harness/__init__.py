@@ -1,0 +1,1 @@
+"""The machinery of mqproof: targets, wires, clients, verdicts, runs and reports."""

@@ -1,0 +1,1 @@
+"""Real client libraries (pika, paho) as an application uses them."""

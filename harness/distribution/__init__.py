@@ -1,0 +1,1 @@
+"""mqproof: does a message broker keep its promises, at what cost on the wire, under which load."""

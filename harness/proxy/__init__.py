@@ -1,0 +1,1 @@
+"""A TCP proxy that passes bytes, resets and half-closes faithfully."""

@@ -1,0 +1,1 @@
+"""Recording the packets of a run."""

@@ -1,0 +1,1 @@
+"""Small brokers that follow the specifications exactly; in memory, and they say so."""

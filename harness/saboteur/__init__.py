@@ -1,0 +1,1 @@
+"""A protocol-aware proxy that breaks one promise at a time."""

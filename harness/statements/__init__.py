@@ -1,0 +1,1 @@
+"""The normative statements of the specifications, as data."""

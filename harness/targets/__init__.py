@@ -1,0 +1,1 @@
+"""Brokers under test, and the drivers that start local ones."""

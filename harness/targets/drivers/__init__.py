@@ -1,0 +1,1 @@
+"""One module per local broker that mqproof can start."""

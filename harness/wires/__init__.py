@@ -1,0 +1,1 @@
+"""Raw connections: exact bytes out, decoded frames in, every byte on a transcript."""

@@ -1,0 +1,1 @@
+"""Locust users and scenarios with a ledger."""

@@ -1,0 +1,1 @@
+"""The conformance tests: one file is one section or feature."""

@@ -1,0 +1,1 @@
+"""Crash and recovery tests for brokers that mqproof started."""
