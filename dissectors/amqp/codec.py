@@ -121,19 +121,19 @@ def decode(data: bytes | bytearray, offset: int = 0, *, frame_max: int = 0) -> t
     if kind not in _DECODERS:
         if b"AMQP".startswith(bytes(data[offset : offset + 4])):
             return None
-        raise Malformed(0, "amqp-0-9-1:4.2.3/unknown-type", f"frame type {kind}")
+        raise Malformed(0, "amqp-0-9-1:4.2.3/unknown-type", f"frame type {kind}", 501)
     if len(data) - offset < FRAME_HEADER_SIZE:
         return None
     channel = int.from_bytes(data[offset + 1 : offset + 3])
     size = int.from_bytes(data[offset + 3 : offset + 7])
     if frame_max and size + FRAME_OVERHEAD > frame_max:
-        raise Malformed(3, "amqp-0-9-1:4.2.3/oversized", f"{size + FRAME_OVERHEAD} octets, {frame_max} agreed")
+        raise Malformed(3, "amqp-0-9-1:4.2.3/oversized", f"{size + FRAME_OVERHEAD} octets, {frame_max} agreed", 501)
     total = size + FRAME_OVERHEAD
     if len(data) - offset < total:
         return None
     end = data[offset + total - 1]
     if end != FRAME_END:
-        raise Malformed(total - 1, "amqp-0-9-1:4.2.3/frame-end", f"frame ends in {end:#04x}")
+        raise Malformed(total - 1, "amqp-0-9-1:4.2.3/frame-end", f"frame ends in {end:#04x}", 501)
     return _DECODERS[kind](channel, bytes(data[offset : offset + total - 1])), total
 
 
@@ -148,7 +148,7 @@ def _decode_method(channel: int, frame: bytes) -> Method:
     class_id, method_id = reader.unsigned(2), reader.unsigned(2)
     spec = BY_ID.get((class_id, method_id))
     if spec is None:
-        raise Malformed(FRAME_HEADER_SIZE, _METHOD_RULE, f"unknown method {class_id}.{method_id}")
+        raise Malformed(FRAME_HEADER_SIZE, _METHOD_RULE, f"unknown method {class_id}.{method_id}", 503)
     arguments = _read_fields(reader, spec.fields)
     if reader.position != reader.end:
         raise reader.fail(f"{reader.end - reader.position} octets after the last argument of {spec.name}")

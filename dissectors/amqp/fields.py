@@ -62,7 +62,7 @@ class Reader:
 
     def fail(self, detail: str) -> Malformed:
         """Return the error for the present position."""
-        return Malformed(self.position, self.rule, detail)
+        return Malformed(self.position, self.rule, detail, 502)
 
     def octets(self, count: int) -> bytes:
         """Return the next ``count`` octets. Raises Malformed when there are fewer."""
