@@ -1,0 +1,363 @@
+"""A raw AMQP 0-9-1 connection: exact octets out, decoded frames in. It validates nothing and hides nothing.
+
+Verbs that begin with ``must_`` accuse the broker (Deviation); all others raise Blocked when the broker does not do
+its part, because they are preconditions of what a test examines. Every step has a deadline.
+"""
+
+import time
+from collections import deque
+from collections.abc import Callable, Iterable
+from typing import Any, Self
+
+from mqproof.dissectors.amqp.codec import Decoder, Frame, Malformed, Method, ProtocolHeader, content, encode, method
+from mqproof.dissectors.amqp.tables import METHODS, REPLY_CODES
+from mqproof.harness.patience import patience
+from mqproof.harness.targets.target import Target
+from mqproof.harness.verdicts import Blocked, Deviation
+from mqproof.harness.wires.amqp_message import Assembler, Event, Message, describe, masked, tell, tell_codes
+from mqproof.harness.wires.amqp_verbs import Things, Verbs
+from mqproof.harness.wires.base import Connection, End, Ended, Transcript
+
+STEP = 5.0  # seconds for one reply
+PUBLISHER = 2047  # the channel that publish() confirms on, or the highest agreed; tests use low numbers
+CAPABILITIES = {
+    "publisher_confirms": True,
+    "exchange_exchange_bindings": True,
+    "basic.nack": True,
+    "consumer_cancel_notify": True,
+    "connection.blocked": True,
+    "authentication_failure_close": True,
+}
+_CLOSES = ("channel.close", "connection.close")
+
+
+class AmqpWire(Verbs):
+    """One connection. ``greet`` to ``open_vhost`` are the handshake's steps; ``open`` takes them all."""
+
+    def __init__(self, target: Target, things: Things, *, title: str = "AMQP wire") -> None:
+        """Connect the socket and send nothing. Raises Blocked when nobody listens."""
+        self.target = target
+        self.things = things
+        self.transcript = Transcript(title)
+        try:
+            self.connection = Connection(target)
+        except OSError as error:
+            raise Blocked(f"no connection to {target.redacted_url}: {error}") from None
+        self.tuned: dict[str, int] = {"channel_max": 0, "frame_max": 4096, "heartbeat": 0}
+        self.server_properties: dict[str, Any] = {}
+        self._decoder = Decoder()
+        self._assembler = Assembler()
+        self._inbox: deque[Event] = deque()  # what came while something else was awaited
+        self._publishing: str | None = None
+
+    @property
+    def publisher(self) -> int:
+        """The number of the channel that publish() uses."""
+        return min(self.tuned["channel_max"] or PUBLISHER, PUBLISHER)
+
+    # -- out -----------------------------------------------------------------------------------------------------
+
+    def send(self, *frames: Frame | str, channel: int = 1, **arguments: Any) -> None:
+        """Send frames in one write; a method may be given by name with its arguments."""
+        made = [method(frame, channel, **arguments) if isinstance(frame, str) else frame for frame in frames]
+        for frame in made:
+            self.transcript.add(">", *masked(frame))
+        self.connection.send(b"".join(map(encode, made)))  # that the broker has gone shows when it is listened to
+
+    def send_octets(self, octets: bytes) -> None:
+        """Send octets as they are."""
+        self.transcript.add(">", octets, f"{len(octets)} octets {octets[:40]!r}")
+        self.connection.send(octets)
+
+    def send_content(
+        self,
+        exchange: str,
+        key: str = "",
+        body: bytes | None = None,
+        *,
+        channel: int = 1,
+        properties: dict[str, Any] | None = None,
+        **arguments: Any,
+    ) -> bytes:
+        """Send a ``basic.publish`` with its content and wait for nothing; return the body."""
+        body = self.things.body() if body is None else body
+        frames = content(
+            "basic.publish", channel, exchange=exchange, routing_key=key, body=body, properties=properties,
+            frame_max=self.tuned["frame_max"] or 131072, **arguments,
+        )  # fmt: skip
+        self.send(*frames)
+        return body
+
+    # -- in ------------------------------------------------------------------------------------------------------
+
+    def next_frame(self, until: float | None = None) -> Frame | Ended:
+        """Return the next frame, or how the wait ended; ``until``: a moment of ``time.monotonic``."""
+        until = within(STEP) if until is None else until
+        while True:
+            try:
+                frame = self._decoder.next()
+            except Malformed as error:
+                return self._note_end(Ended(End.MALFORMED, str(error)))
+            if frame is not None:
+                self.transcript.add("<", *masked(frame))
+                return frame
+            octets = self.connection.receive(until)
+            if isinstance(octets, Ended):
+                return self._note_end(octets)
+            self._decoder.feed(octets)
+
+    def _note_end(self, ended: Ended) -> Ended:
+        self.transcript.add("!", b"", str(ended))
+        return ended
+
+    def next_event(self, until: float | None = None) -> Event | Ended:
+        """Return the next method or whole message, heartbeats left out, or how the wait ended."""
+        until = within(STEP) if until is None else until
+        while True:
+            frame = self.next_frame(until)
+            if isinstance(frame, Ended):
+                return frame
+            event = self._assembler.add(frame)
+            if event is not None:
+                return event
+
+    def expect(self, *names: str, channel: int | None = None, **fields: Any) -> Event:
+        """Return the first event of these names, on this channel, with these arguments; others wait for their turn.
+
+        Raises Blocked when the channel or the connection ends instead.
+        """
+        try:
+            return self._await(lambda event: _is(event, names, channel, fields))
+        except _Refused as refused:
+            raise Blocked(f"expected {' or '.join(names)}; got {refused}") from None
+
+    def must_receive(self, *names: str, channel: int | None = None, seconds: float = STEP, **fields: Any) -> Event:
+        """Accuse the broker unless an event of these names, on this channel, with these arguments comes."""
+        try:
+            return self._await(lambda event: _is(event, names, channel, fields), seconds)
+        except _Refused as refused:
+            shown = f"{' or '.join(names)}{f' {fields}' if fields else ''}"
+            raise Deviation(shown, str(refused)) from None
+
+    def _await(self, wanted: Callable[[Event], bool], seconds: float = STEP) -> Event:
+        for waiting in self._inbox:
+            if wanted(waiting):
+                self._inbox.remove(waiting)
+                return waiting
+        until = within(seconds)
+        while not isinstance(event := self.next_event(until), Ended):
+            if wanted(event):
+                return event
+            self._inbox.append(event)
+            if event.name in _CLOSES:
+                raise _Refused(tell(event))
+        raise _Refused(self._with_inbox(str(event)))
+
+    def _with_inbox(self, text: str) -> str:
+        return text + (f" after {', '.join(tell(event) for event in list(self._inbox)[-3:])}" if self._inbox else "")
+
+    # -- conversations -------------------------------------------------------------------------------------------
+
+    def call(self, name: str, *, channel: int = 1, **arguments: Any) -> Event:
+        """Send a synchronous method and return its reply. Raises Blocked."""
+        self.send(name, channel=channel, **arguments)
+        return self.expect(*METHODS[name].replies, channel=channel)
+
+    def receive(self, name: str = "basic.deliver", *, channel: int | None = None) -> Message:
+        """Return the next message. Raises Blocked."""
+        message = self.expect(name, channel=channel)
+        assert isinstance(message, Message)
+        return message
+
+    def take(self, number: int, *, channel: int | None = None) -> list[Message]:
+        """Return the next messages that are delivered. Raises Blocked when fewer come."""
+        return [self.receive(channel=channel) for _ in range(number)]
+
+    def fence(self, channel: int = 1) -> None:
+        """Two round trips on a channel: what the broker did before has arrived when they have ended (section 4.6)."""
+        for _ in range(2):
+            self.call("exchange.declare", channel=channel, exchange="amq.direct", type="direct", passive=True)
+
+    def arrived(self, *names: str, channel: int | None = None) -> list[Event]:
+        """Take out of the inbox what has arrived under these names (any, if none is given)."""
+        found = [event for event in self._inbox if _is(event, names or (event.name,), channel, {})]
+        self._inbox = deque(event for event in self._inbox if event not in found)
+        return found
+
+    def deliveries(self, channel: int = 1) -> list[Message]:
+        """Return what has been delivered on a channel up to a fence on it."""
+        self.fence(channel)
+        return [event for event in self.arrived("basic.deliver", channel=channel) if isinstance(event, Message)]
+
+    def consume(self, queue: str, *, channel: int = 1, prefetch: int = 0, **options: Any) -> str:
+        """Start a consumer, with a prefetch count of its own if one is given; return its tag."""
+        if prefetch:
+            self.call("basic.qos", channel=channel, prefetch_count=prefetch)
+        answer = self.call("basic.consume", channel=channel, queue=queue, **options)
+        return str(answer.arguments["consumer_tag"])
+
+    def ack(self, tag: int, *, multiple: bool = False, channel: int = 1) -> None:
+        """Acknowledge; the broker answers nothing."""
+        self.send("basic.ack", channel=channel, delivery_tag=tag, multiple=multiple)
+
+    def publish(
+        self, exchange: str, key: str = "", body: bytes | None = None, *, mandatory: bool = False, **properties: Any
+    ) -> bytes:
+        """Publish and return the body once the broker has routed it. Raises Blocked, also when it is nacked."""
+        how = self._publishing = self._publishing or self._open_publisher()
+        body = self.send_content(
+            exchange, key, body, channel=self.publisher, mandatory=mandatory, properties=properties
+        )
+        if how == "confirm":
+            if self.expect("basic.ack", "basic.nack", channel=self.publisher).name == "basic.nack":
+                raise Blocked("the broker refused a message that it had to take (basic.nack)")
+        elif how == "tx":
+            self.call("tx.commit", channel=self.publisher)
+        else:
+            self.fence(self.publisher)
+        return body
+
+    def _open_publisher(self) -> str:
+        self.open_channel(self.publisher)
+        offered = self.server_properties.get("capabilities") or {}
+        if offered.get("publisher_confirms"):
+            self.call("confirm.select", channel=self.publisher)
+            return "confirm"
+        self.send("tx.select", channel=self.publisher)
+        answer = self.expect("tx.select-ok", *_CLOSES)
+        if answer.name == "tx.select-ok":
+            return "tx"
+        if answer.name == "connection.close":
+            raise Blocked(f"the broker offers neither confirms nor transactions: {tell(answer)}")
+        self.send("channel.close-ok", channel=self.publisher)
+        self.open_channel(self.publisher)
+        return "round trip"
+
+    # -- handshake (sections 2.2.4 and 4.2.2) --------------------------------------------------------------------
+
+    def greet(self) -> Method:
+        """Send the protocol header, return ``connection.start``."""
+        self.send(ProtocolHeader())
+        start = self.expect("connection.start", channel=0)
+        assert isinstance(start, Method)
+        self.server_properties = dict(start.arguments["server_properties"])
+        return start
+
+    def log_in(
+        self, mechanism: str = "PLAIN", response: bytes | None = None, capabilities: dict[str, Any] | None = None
+    ) -> None:
+        """Send ``connection.start-ok`` with the target's credentials."""
+        login = f"\0{self.target.user or 'guest'}\0{self.target.password or ''}".encode()
+        properties = {
+            "product": "mqproof",
+            "capabilities": CAPABILITIES if capabilities is None else capabilities,
+        }
+        self.send(
+            "connection.start-ok", channel=0, client_properties=properties, mechanism=mechanism,
+            response=login if response is None else response, locale="en_US",
+        )  # fmt: skip
+
+    def tune(self, **limits: int) -> None:
+        """Await ``connection.tune`` and agree to what it says, heartbeat off, ``limits`` instead where given."""
+        offer = self.expect("connection.tune", channel=0).arguments
+        self.tuned = {**offer, "heartbeat": 0, **limits}
+        self.send("connection.tune-ok", channel=0, **self.tuned)
+
+    def open_vhost(self, vhost: str | None = None) -> None:
+        """Open the target's virtual host."""
+        self.call("connection.open", channel=0, virtual_host=self.target.vhost if vhost is None else vhost)
+
+    def open_channel(self, channel: int = 1) -> None:
+        """Open a channel."""
+        self.call("channel.open", channel=channel)
+
+    def open(self, *, capabilities: dict[str, Any] | None = None, **limits: int) -> Self:
+        """Take all steps of the handshake and open channel 1. Raises Blocked."""
+        self.greet()
+        self.log_in(capabilities=capabilities)
+        self.tune(**limits)
+        self.open_vhost()
+        self.open_channel()
+        return self
+
+    # -- endings -------------------------------------------------------------------------------------------------
+
+    def close_channel(self, channel: int = 1) -> None:
+        """Close a channel as section 2.3.7 asks. Raises Blocked."""
+        self.call("channel.close", channel=channel, reply_code=200, reply_text="done")
+
+    def close_connection(self) -> None:
+        """Close the connection as section 2.3.7 asks, then the socket. Raises Blocked."""
+        self.call("connection.close", channel=0, reply_code=200, reply_text="done")
+        self.close()
+
+    def must_accept(self, channel: int = 1) -> None:
+        """Accuse the broker unless the channel still works."""
+        self.send("exchange.declare", channel=channel, exchange="amq.direct", type="direct", passive=True)
+        self.must_receive("exchange.declare-ok", channel=channel)
+
+    def must_refuse(self, *codes: int, channel: int = 1, either_level: bool = False, fenced: bool = True) -> Event:
+        """Accuse the broker unless it closes the channel, or for hard codes the connection, with one of ``codes``.
+
+        Its close is answered. A fence follows what was sent, so that silent acceptance needs no deadline; ``fenced``
+        is False where a reply would come anyway, or where the fence would disturb.
+        """
+        if fenced:
+            self.send("exchange.declare", channel=channel, exchange="amq.direct", type="direct", passive=True)
+        event = self._reaction(channel, tell_codes(codes, either_level=either_level))
+        code = int(event.arguments["reply_code"])
+        hard = event.name == "connection.close"
+        self.send(f"{event.name}-ok", channel=0 if hard else channel)
+        if code not in codes or (REPLY_CODES[code].hard is not hard and not either_level):
+            raise Deviation(tell_codes(codes, either_level=either_level), f"a wrong reaction: {tell(event)}")
+        return event
+
+    def _reaction(self, channel: int, expected: str) -> Event:
+        def wanted(event: Event) -> bool:
+            return event.name in _CLOSES or (event.channel == channel and _is_reply(event))
+
+        try:
+            event = self._await(wanted)
+        except _Refused as refused:
+            raise Deviation(expected, str(refused)) from None
+        if event.name not in _CLOSES:
+            raise Deviation(expected, f"it was accepted: {tell(event)}")
+        return event
+
+    def must_end(self, seconds: float = STEP, *, silently: bool = False) -> None:
+        """Accuse the broker unless it closes the socket; ``silently``: unless it does so without a further frame."""
+        until = within(seconds)
+        while not isinstance(said := self.next_frame(until), Ended):
+            if silently:
+                raise Deviation("the socket closed without a further frame", describe(said))
+        if not said.closed:
+            raise Deviation("the socket closed by the broker", str(said))
+
+    def close(self) -> None:
+        """Close the socket and nothing else, as a client does that ends without a word."""
+        self.connection.close()
+
+    def cut(self) -> None:
+        """Reset the connection, as the kernel of a crashed client does."""
+        self.connection.cut()
+
+
+def within(seconds: float) -> float:
+    """Return the moment of ``time.monotonic`` that lies so many seconds ahead, patience counted in."""
+    return time.monotonic() + patience.seconds(seconds)
+
+
+class _Refused(Exception):
+    """Something else came than was awaited; the message says what."""
+
+
+def _is(event: Event, names: Iterable[str], channel: int | None, fields: dict[str, Any]) -> bool:
+    return (
+        event.name in names
+        and (channel is None or event.channel == channel)
+        and all(event.arguments.get(key) == value for key, value in fields.items())
+    )
+
+
+def _is_reply(event: Event) -> bool:
+    return event.name.endswith(("-ok", "-empty"))
