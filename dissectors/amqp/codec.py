@@ -346,12 +346,12 @@ def content(
 class Decoder:
     """A stream of octets in, frames out. After Malformed it stays broken: every further ``next`` raises it again.
 
-    ``last_frame_bytes`` holds the exact octets of the frame that ``next`` returned last.
+    ``last_frame_octets`` holds the exact octets of the frame that ``next`` returned last.
     """
 
     def __init__(self, *, frame_max: int = 0) -> None:
         self.frame_max = frame_max
-        self.last_frame_bytes = b""
+        self.last_frame_octets = b""
         self._buffer = bytearray()
         self._position = 0
         self._broken: Malformed | None = None
@@ -368,6 +368,13 @@ class Decoder:
             self._position = 0
         self._buffer += data
 
+    def rest(self) -> bytes:
+        """Return, and forget, the octets that have not become a frame."""
+        octets = bytes(self._buffer[self._position :])
+        self._buffer.clear()
+        self._position = 0
+        return octets
+
     def next(self) -> Frame | None:
         """Return the next whole frame, or None. Raises Malformed."""
         if self._broken is not None:
@@ -380,6 +387,6 @@ class Decoder:
         if result is None:
             return None
         frame, size = result
-        self.last_frame_bytes = bytes(self._buffer[self._position : self._position + size])
+        self.last_frame_octets = bytes(self._buffer[self._position : self._position + size])
         self._position += size
         return frame

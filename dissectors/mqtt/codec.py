@@ -355,13 +355,13 @@ class Decoder:
     """A stream of octets in, packets out. After Malformed it stays broken: every further ``next`` raises it again.
 
     A CONNECT sets ``version``. ``max_packet_size`` (octets, 0 for no limit) bounds what is buffered: a larger
-    announcement is Malformed at once. ``last_packet_bytes`` holds the exact octets of the last packet.
+    announcement is Malformed at once. ``last_frame_octets`` holds the exact octets of the last packet.
     """
 
     def __init__(self, version: Version = Version.V5_0, *, max_packet_size: int = 0) -> None:
         self.version = version
         self.max_packet_size = max_packet_size
-        self.last_packet_bytes = b""
+        self.last_frame_octets = b""
         self._buffer = bytearray()
         self._position = 0
         self._broken: Malformed | None = None
@@ -378,6 +378,13 @@ class Decoder:
             self._position = 0
         self._buffer += data
 
+    def rest(self) -> bytes:
+        """Return, and forget, the octets that have not become a packet."""
+        octets = bytes(self._buffer[self._position :])
+        self._buffer.clear()
+        self._position = 0
+        return octets
+
     def next(self) -> Packet | None:
         """Return the next whole packet, or None. Raises Malformed."""
         if self._broken is not None:
@@ -391,7 +398,7 @@ class Decoder:
         if result is None:
             return None
         packet, size = result
-        self.last_packet_bytes = bytes(self._buffer[self._position : self._position + size])
+        self.last_frame_octets = bytes(self._buffer[self._position : self._position + size])
         self._position += size
         if isinstance(packet, Connect):
             self.version = packet.version

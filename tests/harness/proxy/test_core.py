@@ -1,0 +1,116 @@
+"""The proxy passes bytes, half-closes and resets as if it were not there."""
+
+import socket
+import threading
+from collections.abc import Iterator
+
+import pytest
+from mqproof.harness.proxy.core import Link, Passage, Proxy, ProxyLoop
+from mqproof.harness.targets.target import Target
+
+RESET = b"\1\0\0\0\0\0\0\0"
+
+
+class Peer:
+    """A server that hands out the connections it accepts."""
+
+    def __init__(self) -> None:
+        self.listener = socket.create_server(("127.0.0.1", 0))
+        self.listener.settimeout(5)
+        self.target = Target("peer", "mqtt", "127.0.0.1", self.listener.getsockname()[1])
+
+    def accept(self) -> socket.socket:
+        connection, _ = self.listener.accept()
+        connection.settimeout(5)
+        return connection
+
+
+@pytest.fixture
+def peer() -> Iterator[Peer]:
+    peer = Peer()
+    yield peer
+    peer.listener.close()
+
+
+@pytest.fixture
+def loop() -> Iterator[ProxyLoop]:
+    with ProxyLoop() as loop:
+        yield loop
+
+
+def connect(proxy: Proxy) -> socket.socket:
+    return socket.create_connection(("127.0.0.1", proxy.port), timeout=5)
+
+
+def read_all(connection: socket.socket) -> bytes:
+    return b"".join(iter(lambda: connection.recv(65536), b""))
+
+
+def test_bytes_pass_both_ways_unchanged(loop: ProxyLoop, peer: Peer) -> None:
+    with connect(loop.proxy(peer.target)) as client, peer.accept() as server:
+        client.sendall(b"\x00ping\xff")
+        assert server.recv(100) == b"\x00ping\xff"
+        server.sendall(b"pong")
+        assert client.recv(100) == b"pong"
+
+
+def test_large_transfers_arrive_whole(loop: ProxyLoop, peer: Peer) -> None:
+    payload = bytes(range(256)) * 20_000
+    with connect(loop.proxy(peer.target)) as client, peer.accept() as server:
+        sender = threading.Thread(target=lambda: (client.sendall(payload), client.shutdown(socket.SHUT_WR)))
+        sender.start()
+        assert read_all(server) == payload
+        sender.join()
+
+
+@pytest.mark.parametrize("closing", ["client", "server"])
+def test_half_close_leaves_the_other_direction_open(loop: ProxyLoop, peer: Peer, closing: str) -> None:
+    with connect(loop.proxy(peer.target)) as client, peer.accept() as server:
+        first, second = (client, server) if closing == "client" else (server, client)
+        first.shutdown(socket.SHUT_WR)
+        assert second.recv(1) == b""
+        second.sendall(b"still here")
+        assert first.recv(100) == b"still here"
+
+
+@pytest.mark.parametrize("cutting", ["client", "server"])
+def test_reset_arrives_as_reset(loop: ProxyLoop, peer: Peer, cutting: str) -> None:
+    with connect(loop.proxy(peer.target)) as client, peer.accept() as server:
+        first, second = (client, server) if cutting == "client" else (server, client)
+        first.sendall(b"x")
+        assert second.recv(1) == b"x"
+        first.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, RESET)
+        first.close()
+        with pytest.raises(ConnectionResetError):
+            second.recv(1)
+
+
+def test_unreachable_broker_resets_the_client(loop: ProxyLoop, peer: Peer) -> None:
+    peer.listener.close()
+    with connect(loop.proxy(peer.target)) as client, pytest.raises(ConnectionResetError):
+        client.recv(1)
+
+
+def test_passage_may_change_what_passes(loop: ProxyLoop, peer: Peer) -> None:
+    class Shout(Passage):
+        def from_client(self, octets: bytes) -> None:
+            self.link.to_broker(octets.upper())
+
+    def make(link: Link) -> Passage:
+        return Shout(link)
+
+    with connect(loop.proxy(peer.target, make)) as client, peer.accept() as server:
+        client.sendall(b"quiet")
+        assert server.recv(100) == b"QUIET"
+
+
+def test_leaving_the_loop_ends_connections_and_frees_the_port(peer: Peer) -> None:
+    with ProxyLoop() as loop:
+        proxy = loop.proxy(peer.target)
+        client, server = connect(proxy), peer.accept()
+    assert client.recv(1) == b""
+    assert server.recv(1) == b""
+    client.close()
+    server.close()
+    with pytest.raises(ConnectionRefusedError):
+        connect(proxy)
