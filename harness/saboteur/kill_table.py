@@ -1,0 +1,100 @@
+"""The kill table: which tests turn red under which fault, as evidence that the tests can fail at all."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+from mqproof.harness.saboteur.core import FAULTS, FaultSpec
+from mqproof.harness.verdicts import Verdict
+
+Result = Literal["killed", "survived", "invalid"]
+SEPARATOR = "~"  # between a target's name and the fault that stands before it
+
+
+@dataclass(slots=True)
+class Row:
+    """What became of one fault.
+
+    ``killed_by``: test functions that accused the broker of a statement that the fault breaks. ``overbroad``: sanity
+    tests that did not stay green. ``control_failed``: tests that were red without the fault, too.
+    """
+
+    spec: FaultSpec
+    killed_by: list[str] = field(default_factory=list)
+    overbroad: list[str] = field(default_factory=list)
+    control_failed: list[str] = field(default_factory=list)
+    ran: int = 0
+
+    @property
+    def result(self) -> Result:
+        """``invalid`` where the control already failed, so that a kill would prove nothing."""
+        if self.control_failed:
+            return "invalid"
+        return "killed" if self.killed_by else "survived"
+
+    def plain(self) -> dict[str, Any]:
+        """Return the row as other tools read it."""
+        return {
+            "fault": self.spec.name,
+            "statements": list(self.spec.statements),
+            "result": self.result,
+            "killed_by": self.killed_by,
+            "overbroad": self.overbroad,
+            "control_failed": self.control_failed,
+            "says": self.spec.says,
+        }
+
+
+@dataclass(slots=True)
+class KillTable:
+    """All faults' rows, and the tests that no fault kills."""
+
+    rows: list[Row]
+    immortal: list[str]
+
+    @property
+    def is_clean(self) -> bool:
+        """Whether every fault was killed, none was overbroad, and every test that ran on a fault killed one."""
+        return not self.immortal and all(row.result == "killed" and not row.overbroad for row in self.rows)
+
+
+def tabulate(names: Iterable[str], records: Iterable[dict[str, Any]], sanity: frozenset[str]) -> KillTable:
+    """Return the table from the records of a pytest run.
+
+    ``names``: the faults that ran. ``records``: one per test, with ``function``, ``target`` (``TARGET~FAULT``, or a
+    bare name for the control), ``claims``, ``outcome`` and ``verdicts``. ``sanity``: the functions marked so.
+    """
+    rows = {name: Row(FAULTS[name]) for name in names}
+    records = list(records)
+    controls = {(record["function"], record["outcome"]) for record in records if not fault_of(record["target"])}
+    red = {function for function, outcome in controls if outcome not in GREEN}
+    for record in records:
+        row = rows.get(fault_of(record["target"]))
+        if row is not None:
+            _enter(row, record, red, sanity)
+    killers = {function for row in rows.values() for function in row.killed_by}
+    ran = {function for function, outcome in controls if outcome == Verdict.CONFORMS}
+    return KillTable(list(rows.values()), sorted(ran - killers))
+
+
+GREEN = (Verdict.CONFORMS, Verdict.UNSUPPORTED, Verdict.KNOWN_DEVIATION, Verdict.UNTESTED)
+
+
+def fault_of(target: str) -> str:
+    """Return the fault that stands before a target of this name; empty for the control."""
+    return target.partition(SEPARATOR)[2]
+
+
+def _enter(row: Row, record: dict[str, Any], red: set[str], sanity: frozenset[str]) -> None:
+    row.ran += 1
+    function = record["function"]
+    broken = {key for key, (verdict, _) in record["verdicts"].items() if verdict == Verdict.DEVIATES}
+    if broken & set(row.spec.statements):
+        _add(row.control_failed if function in red else row.killed_by, function)
+    elif function in sanity and record["outcome"] not in GREEN:
+        _add(row.overbroad, function)
+
+
+def _add(names: list[str], name: str) -> None:
+    if name not in names:
+        names.append(name)
