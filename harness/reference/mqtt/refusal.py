@@ -1,0 +1,15 @@
+"""How the broker says no."""
+
+
+class Refusal(Exception):
+    """A reaction that ends the connection: MQTT 5.0 section 4.13, MQTT 3.1.1 section 4.8.
+
+    ``code``: the 5.0 reason code, for CONNACK before the connection is accepted and for DISCONNECT after. ``text``: for
+    the Reason String. ``return_code``: what a 3.1.1 CONNACK says (section 3.2.2.3); None closes without one.
+    """
+
+    def __init__(self, code: int, text: str, return_code: int | None = None) -> None:
+        super().__init__(f"0x{code:02X} {text}")
+        self.code = code
+        self.text = text
+        self.return_code = return_code
