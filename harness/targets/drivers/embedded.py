@@ -1,0 +1,60 @@
+"""The driver ``embedded``: mqproof's own reference brokers for AMQP 0-9-1 and MQTT, which need nothing but Python.
+
+Option ``defects`` (names, comma-separated) makes them break rules on purpose.
+"""
+
+import sys
+from collections.abc import Mapping, Sequence
+from functools import partial
+from importlib.metadata import version
+from pathlib import Path
+
+from mqproof.harness.targets.drivers.base import Availability, LocalBroker, Server, environment, reserve, wanted
+from mqproof.harness.targets.drivers.launch import launch
+from mqproof.harness.targets.drivers.supervised import Supervised
+from mqproof.harness.targets.target import Target
+
+
+class Embedded:
+    """Starts one process per protocol."""
+
+    name = "embedded"
+    protocols = ("amqp", "mqtt")
+
+    def availability(self) -> Availability:
+        """Return mqproof's own version: these brokers are part of it."""
+        return Availability(True, version("mqproof"))
+
+    def start(
+        self,
+        protocols: Sequence[str] | None = None,
+        *,
+        folder: Path | None = None,
+        options: Mapping[str, str] | None = None,
+    ) -> LocalBroker:
+        """Return running brokers, one process per protocol; everything is in memory and lost by a restart."""
+        chosen = wanted(self, protocols)
+        return launch(partial(_prepare, chosen, folder, dict(options or {})))
+
+
+def _prepare(chosen: tuple[str, ...], folder: Path | None, options: Mapping[str, str]) -> LocalBroker:
+    return LocalBroker("embedded", [_server(protocol, folder and folder / protocol, options) for protocol in chosen])
+
+
+def _server(protocol: str, folder: Path | None, options: Mapping[str, str]) -> Server:
+    ports = reserve(1)
+    process = Supervised(f"embedded-{protocol}", folder)
+    module = f"mqproof.harness.reference.{protocol}.server"
+    address = ["--host", "127.0.0.1", "--port", str(ports[0].number)]
+    extra = [word for name, value in options.items() for word in (f"--{name}", value)]
+    process.leash([sys.executable, "-P", "-m", module, *address, *extra], _environment())
+    target = Target(
+        f"embedded-{protocol}", protocol, "127.0.0.1", ports[0].number,
+        user="guest" if protocol == "amqp" else None, password="guest" if protocol == "amqp" else None,
+        product="mqproof embedded", version=version("mqproof"), driver="embedded",
+    )  # fmt: skip
+    return Server(process, [target], ports)
+
+
+def _environment() -> dict[str, str]:
+    return environment(PYTHONUNBUFFERED="1", PYTHONDONTWRITEBYTECODE="1")

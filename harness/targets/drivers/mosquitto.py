@@ -1,0 +1,112 @@
+"""The driver ``mosquitto``: Eclipse Mosquitto for MQTT 3.1.1 and 5.0.
+
+Options of its own: ``user`` (``NAME:PASSWORD``) demands a login; everything else is a line of ``mosquitto.conf``.
+"""
+
+import os
+import re
+import shutil
+import subprocess
+from collections.abc import Mapping, Sequence
+from functools import cache, partial
+from pathlib import Path
+
+from mqproof.harness.targets.drivers.base import (
+    Availability,
+    LocalBroker,
+    Server,
+    environment,
+    require,
+    reserve,
+    wanted,
+)
+from mqproof.harness.targets.drivers.launch import launch
+from mqproof.harness.targets.drivers.supervised import Supervised
+from mqproof.harness.targets.errors import BrokerFailed
+from mqproof.harness.targets.target import Target
+
+SYSTEM_PATHS = ("/usr/sbin", "/usr/local/sbin", "/opt/homebrew/sbin", "/usr/local/opt/mosquitto/sbin")
+
+
+class Mosquitto:
+    """Starts ``mosquitto``, which is ready within 20 ms."""
+
+    name = "mosquitto"
+    protocols = ("mqtt",)
+
+    def availability(self) -> Availability:
+        """Return whether mosquitto is installed."""
+        program = find("mosquitto")
+        if program is None:
+            return Availability(False, "apt-get install --no-install-recommends mosquitto")
+        return Availability(True, _version(program))
+
+    def start(
+        self,
+        protocols: Sequence[str] | None = None,
+        *,
+        folder: Path | None = None,
+        options: Mapping[str, str] | None = None,
+    ) -> LocalBroker:
+        """Return a running broker; it keeps sessions and retained messages in its folder over a restart."""
+        wanted(self, protocols)
+        version = require(self)
+        return launch(partial(_prepare, folder, dict(options or {}), version))
+
+
+def find(program: str) -> str | None:
+    """Return where a program is; daemons are not on an ordinary user's search path."""
+    return shutil.which(program) or shutil.which(program, path=os.pathsep.join(SYSTEM_PATHS))
+
+
+@cache
+def _version(program: str) -> str:
+    printed = subprocess.run([program, "-h"], capture_output=True, text=True, timeout=10, check=False).stdout
+    found = re.search(r"version (\S+)", printed)
+    return found[1] if found else "unknown version"
+
+
+def _prepare(folder: Path | None, options: dict[str, str], version: str) -> LocalBroker:
+    program = find("mosquitto")
+    assert program is not None
+    ports = reserve(1)
+    process = Supervised("mosquitto", folder)
+    process.leash([program, "-c", "mosquitto.conf"], environment())
+    user, _, password = options.pop("user", "").partition(":")
+    if user:
+        _write_passwords(process.folder / "passwords", user, password)
+    (process.folder / "mosquitto.conf").write_text(_config(ports[0].number, user, options))
+    target = Target(
+        "mosquitto", "mqtt", "127.0.0.1", ports[0].number,
+        user=user or None, password=password if user else None,
+        product="mosquitto", version=version, driver="mosquitto",
+    )  # fmt: skip
+    return LocalBroker("mosquitto", [Server(process, [target], ports)])
+
+
+def _config(port: int, user: str, options: Mapping[str, str]) -> str:
+    lines = {
+        "listener": f"{port} 127.0.0.1",
+        "allow_anonymous": "false" if user else "true",
+        "persistence": "true",
+        "persistence_location": "./",
+        "log_dest": "stdout",
+        "log_timestamp_format": "%Y-%m-%dT%H:%M:%S",
+    }
+    if user:
+        lines["password_file"] = "passwords"
+    if hasattr(os, "geteuid") and os.geteuid() == 0:
+        lines["user"] = "root"  # else it becomes a user who may not enter our folder
+    return "".join(f"{name} {value}\n" for name, value in (lines | dict(options)).items())
+
+
+def _write_passwords(path: Path, user: str, password: str) -> None:
+    program = find("mosquitto_passwd")
+    if program is None:
+        raise BrokerFailed("mosquitto cannot be given a user: the program mosquitto_passwd is missing")
+    path.touch(mode=0o600)
+    done = subprocess.run(
+        [program, "-b", str(path), user, password], capture_output=True, text=True, timeout=10, check=False
+    )
+    if done.returncode:
+        raise BrokerFailed(f"mosquitto_passwd failed: {done.stderr.strip()}")
