@@ -83,8 +83,18 @@ def find(key: str) -> Statement:
 
 
 def _read(spec: str, source: str, name: str) -> list[Statement]:
+    return [_statement(spec, source, row) for row in _rows(name)]
+
+
+def _rows(name: str) -> list[dict[str, str]]:
     table = files(__package__).joinpath(name).read_text(encoding="utf-8")
-    return [_statement(spec, source, row) for row in csv.DictReader(io.StringIO(table))]
+    return list(csv.DictReader(io.StringIO(table)))
+
+
+@cache
+def _reasons() -> dict[str, str]:
+    """Return why statements cannot be tested from a client, by qualified id."""
+    return {row["statement"]: row["reason"] for row in _rows("untestable.csv")}
 
 
 def _statement(spec: str, source: str, row: dict[str, str]) -> Statement:
@@ -100,5 +110,5 @@ def _statement(spec: str, source: str, row: dict[str, str]) -> Statement:
         actor=row["actor"],
         testable=testable,  # type: ignore[arg-type]
         summary=row["summary"],
-        reason=row.get("reason") or "",
+        reason=_reasons().get(f"{spec}:{row['id']}", ""),
     )
