@@ -1,0 +1,88 @@
+"""The kill table tells killed, survived, invalid and overbroad apart."""
+
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+from mqproof.harness.saboteur.core import FAULTS, FaultSpec
+from mqproof.harness.saboteur.kill_table import KillTable, fault_of, tabulate
+
+BROKEN = "amqp-0-9-1:3.1.3.3/words"
+OTHER = "amqp-0-9-1:3.1.3.1/match"
+
+
+@pytest.fixture(autouse=True)
+def one_fault() -> Iterator[None]:
+    FAULTS["a-fault"] = FaultSpec("a-fault", (BROKEN,), "breaks topics", "amqp")
+    yield
+    del FAULTS["a-fault"]
+
+
+def record(function: str, target: str, verdict: str, statement: str = BROKEN) -> dict[str, Any]:
+    return {"function": function, "target": target, "outcome": verdict, "verdicts": {statement: [verdict, ""]}}
+
+
+def table(*records: dict[str, Any], sanity: str = "sane") -> KillTable:
+    return tabulate(["a-fault"], records, frozenset({sanity}))
+
+
+def test_deviation_from_the_broken_statement_kills() -> None:
+    made = table(record("t", "embedded", "conforms"), record("t", "embedded~a-fault", "deviates"))
+    assert made.rows[0].plain()["result"] == "killed"
+    assert made.rows[0].killed_by == ["t"]
+    assert made.is_clean
+
+
+@pytest.mark.parametrize("verdict", ["conforms", "inconclusive", "unsupported"])
+def test_anything_but_an_accusation_lets_the_fault_survive(verdict: str) -> None:
+    made = table(record("t", "embedded", "conforms"), record("t", "embedded~a-fault", verdict))
+    assert made.rows[0].result == "survived"
+    assert not made.is_clean
+
+
+def test_accusation_of_another_statement_is_no_kill() -> None:
+    made = table(record("t", "embedded", "conforms"), record("t", "embedded~a-fault", "deviates", OTHER))
+    assert made.rows[0].result == "survived"
+
+
+@pytest.mark.parametrize("verdict", ["deviates", "inconclusive"])
+def test_control_that_failed_makes_the_kill_invalid(verdict: str) -> None:
+    made = table(record("t", "embedded", verdict), record("t", "embedded~a-fault", "deviates"))
+    assert made.rows[0].result == "invalid"
+    assert made.rows[0].control_failed == ["t"]
+
+
+@pytest.mark.parametrize("verdict", ["deviates", "inconclusive"])
+def test_fault_that_turns_a_sanity_test_red_is_overbroad(verdict: str) -> None:
+    made = table(
+        record("t", "embedded", "conforms"),
+        record("t", "embedded~a-fault", "deviates"),
+        record("sane", "embedded", "conforms", OTHER),
+        record("sane", "embedded~a-fault", verdict, OTHER),
+    )
+    assert made.rows[0].overbroad == ["sane"]
+    assert not made.is_clean
+
+
+def test_test_that_no_fault_kills_is_named() -> None:
+    made = table(
+        record("t", "embedded", "conforms"),
+        record("t", "embedded~a-fault", "deviates"),
+        record("idle", "embedded", "conforms", OTHER),
+    )
+    assert made.immortal == ["idle"]
+    assert not made.is_clean
+
+
+def test_parameters_of_one_function_count_once() -> None:
+    made = table(
+        record("t", "embedded", "conforms"),
+        record("t", "embedded~a-fault", "conforms"),
+        record("t", "embedded~a-fault", "deviates"),
+        record("t", "embedded~a-fault", "deviates"),
+    )
+    assert made.rows[0].killed_by == ["t"]
+
+
+def test_target_of_the_control_has_no_fault() -> None:
+    assert (fault_of("rabbitmq-amqp"), fault_of("rabbitmq-amqp~lost")) == ("", "lost")
