@@ -1,0 +1,159 @@
+"""Who accuses: only a plain assert in a test's own body, ``check``, and wire verbs that say must."""
+
+import pytest
+
+WORDS = "amqp-0-9-1:3.1.3.3/words"
+
+
+def body(*lines: str, marker: str = f'"{WORDS}"', arguments: str = "target", before: str = "") -> str:
+    inner = "\n".join(f"    {line}" for line in lines)
+    return f"{before}\n@pytest.mark.normative({marker})\ndef test_it({arguments}):\n{inner}\n"
+
+
+def test_a_test_that_passes_conforms(suite):
+    result = suite.run(body("assert 1 == 1"))
+    assert result.ret == 0
+    assert result.verdicts == {("3.1.3.3/words", "fake-amqp"): "conforms"}
+    assert result.run["complete"] is True
+    assert result.run["planned"] == 1
+
+
+@pytest.mark.parametrize(
+    ("lines", "expected", "actual"),
+    [
+        (["got = [1]", "assert got == [1, 2]"], "[1, 2]", "[1]"),
+        (["assert 3 in {1}"], "one of {1}", "3"),
+        (["assert len([1]) >= 2"], ">= 2", "1"),
+        (["assert target.host == 'x' or target.port == 2"], "that target.host == 'x' or target.port == 2", None),
+        (["assert not target.host"], "that not target.host", None),
+        (["from mqproof.harness.verdicts import check", "check(False, expected='a', actual='b')"], "a", "b"),
+    ],
+)
+def test_the_checking_line_accuses_with_expected_and_actual(suite, lines, expected, actual):
+    result = suite.run(body(*lines))
+    test = result.tests["test_it[fake-amqp]"]
+    assert (test["outcome"], test["expected"]) == ("deviates", expected)
+    assert actual is None or test["actual"] == actual
+    assert result.ret == 1
+    row = result.run["statements"][0]
+    assert (row["verdict"], row["expected"], row["actual"]) == ("deviates", test["expected"], test["actual"])
+
+
+INNOCENT = {
+    "precondition": ["from mqproof.harness.verdicts import Blocked", "raise Blocked('no SUBACK')"],
+    "other exception": ["raise ConnectionResetError('gone')"],
+    "assertion of a helper": ["helper()"],
+    "assertion of a library": ["import json, unittest", "unittest.TestCase().assertEqual(1, 2)"],
+    "deviation in a fixture": ["pass"],
+    "narrowed to a foreign id": [
+        "from mqproof.harness.verdicts import check",
+        "check(False, expected='', actual='', statement='amqp-0-9-1:basic/01')",
+    ],
+}
+
+
+@pytest.mark.parametrize("what", INNOCENT)
+def test_everything_else_is_inconclusive(suite, what):
+    before = "def helper():\n    assert False\n"
+    arguments = "target"
+    if what == "deviation in a fixture":
+        before += (
+            "from mqproof.harness.verdicts import Deviation\n"
+            "@pytest.fixture\ndef broken(): raise Deviation('a', 'b')\n"
+        )
+        arguments = "target, broken"
+    result = suite.run(body(*INNOCENT[what], arguments=arguments, before=before))
+    assert result.verdicts == {("3.1.3.3/words", "fake-amqp"): "inconclusive"}
+    assert result.tests["test_it[fake-amqp]"]["reason"]
+    assert result.ret == 1
+
+
+def test_a_cleanup_that_fails_spoils_a_good_result_but_hides_no_deviation(suite):
+    lines = ["def fail(): raise OSError('no')", "cleanup(fail)", "assert target.port == port"]
+    source = '@pytest.mark.parametrize("port", [1, 5])' + body(*lines, arguments="target, cleanup, port")
+    result = suite.run(source)
+    outcomes = {name: test["outcome"] for name, test in result.tests.items()}
+    assert outcomes == {"test_it[fake-amqp-1]": "inconclusive", "test_it[fake-amqp-5]": "deviates"}
+    assert result.verdicts == {("3.1.3.3/words", "fake-amqp"): "deviates"}
+
+
+def test_a_feature_that_the_broker_lacks_is_unsupported_and_skipped_with_its_reason(suite):
+    source = "@pytest.mark.needs('basic.nack')" + body("assert False")
+    result = suite.run(source, "-rs")
+    assert result.verdicts == {("3.1.3.3/words", "fake-amqp"): "unsupported"}
+    assert "does not offer basic.nack" in result.run["statements"][0]["reason"]
+    result.stdout.fnmatch_lines(["*SKIPPED*does not offer basic.nack*"])
+    assert result.ret == 5  # nothing was judged
+
+
+def test_a_feature_that_the_broker_has_is_tested(suite):
+    suite.capabilities = ["basic.nack"]
+    result = suite.run("@pytest.mark.needs('basic.nack')" + body("assert target.port == 1"))
+    assert result.verdicts == {("3.1.3.3/words", "fake-amqp"): "conforms"}
+
+
+def test_a_deviation_narrowed_to_one_statement_leaves_the_others_inconclusive(suite):
+    lines = [
+        "from mqproof.harness.verdicts import check",
+        f"check(False, expected='a', actual='b', statement='{WORDS}')",
+    ]
+    result = suite.run(body(*lines, marker=f'"{WORDS}", "amqp-0-9-1:queue.bind/unique"'))
+    assert result.verdicts == {
+        ("3.1.3.3/words", "fake-amqp"): "deviates",
+        ("queue.bind/unique", "fake-amqp"): "inconclusive",
+    }
+    assert result.tests["test_it[fake-amqp]"]["outcome"] == "deviates"
+
+
+def level_of(level: str) -> str:
+    from mqproof.harness.statements.registry import statements
+
+    return next(s.key for s in statements("amqp-0-9-1") if s.level == level and s.actor == "server")
+
+
+def test_a_should_is_shown_and_fails_only_when_asked(suite):
+    source = body("assert target.port == 7", marker=f'"{level_of("SHOULD")}"')
+    lenient = suite.run(source)
+    assert lenient.ret == 0 or lenient.ret == 5
+    assert list(lenient.verdicts.values()) == ["deviates"]
+    assert suite.run(source, "--mqproof-fail-on", "should").ret == 1
+
+
+def test_a_may_never_deviates(suite):
+    result = suite.run(body("assert target.port == 7", marker=f'"{level_of("MAY")}"'))
+    assert list(result.verdicts.values()) == ["unsupported"]
+    assert result.run["statements"][0]["reason"].startswith("finding: ")
+    assert result.ret != 1
+
+
+def test_the_tests_of_a_statement_merge_to_the_worst(suite):
+    source = '@pytest.mark.parametrize("n", [1, 2, 3])' + body(
+        "if n == 2: raise OSError()", "assert n != 3", arguments="target, n"
+    )
+    result = suite.run(source)
+    row = result.run["statements"][0]
+    assert row["verdict"] == "deviates"
+    assert len(row["tests"]) == 3
+
+
+def test_a_disturbing_test_is_untested_on_a_foreign_broker(suite):
+    source = "@pytest.mark.destructive" + body("assert target.port == 1")
+    assert list(suite.run(source).verdicts.values()) == ["untested"]
+    assert list(suite.run(source, "--mqproof-destructive").verdicts.values()) == ["conforms"]
+
+
+def test_hypothesis_tests_accuse_too(suite):
+    source = (
+        "from hypothesis import HealthCheck, given, settings, strategies as st\n"
+        f'@pytest.mark.normative("{WORDS}")\n'
+        "@settings(max_examples=5, database=None, suppress_health_check=list(HealthCheck))\n@given(n=st.integers())\n"
+        "def test_it(target, n):\n    assert n is None\n"
+    )
+    result = suite.run(source)
+    assert list(result.verdicts.values()) == ["deviates"]
+
+
+def test_a_password_never_reaches_the_run(suite):
+    result = suite.run(body("assert target.password == 'other'"), "--junitxml", str(suite.pytester.path / "run/j.xml"))
+    assert list(result.verdicts.values()) == ["deviates"]
+    assert "s3cret-word" not in (suite.pytester.path / "run" / "run.json").read_text()
