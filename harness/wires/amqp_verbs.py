@@ -30,10 +30,12 @@ class Things:
         self.types: dict[str, str] = dict.fromkeys(_HEADERS_EXCHANGES, "headers")
         self.routes: dict[str, str] = {}  # queue -> the exchange that its messages are expected from
 
-    def queue(self) -> str:
-        """Return a new queue name; what is declared under it will be removed."""
-        self.queues.append(self._names("queue"))
-        return self.queues[-1]
+    def queue(self, *, remove: bool = True) -> str:
+        """Return a new queue name; what is declared under it will be removed, unless it goes with its connection."""
+        name = self._names("queue")
+        if remove:
+            self.queues.append(name)
+        return name
 
     def exchange(self) -> str:
         """Return a new exchange name; what is declared under it will be removed."""
@@ -94,8 +96,8 @@ class Verbs(ABC):
 
         It is exclusive to this connection; ``shared=True`` makes it durable and removes it after the test.
         """
-        name = name or self.things.queue()
         options = ({"durable": True} if shared else {"exclusive": True}) | options
+        name = name or self.things.queue(remove=not options.get("exclusive"))
         self.call("queue.declare", queue=name, **options)
         for key in keys or ([""] if bind_arguments or exchange else []):
             self.bind(name, exchange, key, bind_arguments)

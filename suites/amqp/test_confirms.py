@@ -1,0 +1,135 @@
+"""Publisher confirms: the confirm class that RabbitMQ added to AMQP 0-9-1."""
+
+import pytest
+
+pytestmark = pytest.mark.needs("publisher_confirms")
+
+
+def settled(wire, number):
+    """Return the tags that acks and nacks settle, in the order of settling, until the last of ``number`` is."""
+    tags: list[int] = []
+    while len(tags) < number:
+        confirm = wire.expect("basic.ack", "basic.nack", channel=1).arguments
+        first = (max(tags) if tags else 0) + 1 if confirm["multiple"] else confirm["delivery_tag"]
+        tags += range(first, confirm["delivery_tag"] + 1)
+    return tags
+
+
+@pytest.mark.normative("amqp-0-9-1:publisher-confirms/01")
+def test_confirm_select_is_answered(wire):
+    wire.send("confirm.select")
+    wire.must_receive("confirm.select-ok", channel=1)
+
+
+@pytest.mark.normative("amqp-0-9-1:publisher-confirms/01")
+def test_confirm_select_with_nowait_is_not_answered(wire):
+    wire.send("confirm.select", nowait=True)
+    wire.fence()
+    assert wire.arrived("confirm.select-ok") == []
+
+
+@pytest.mark.normative("amqp-0-9-1:publisher-confirms/02", "amqp-0-9-1:confirm/all-messages-acknowledged")
+@pytest.mark.parametrize("mode", [1, 2], ids=["transient", "persistent"])
+def test_single_confirm_carries_the_number_of_the_publish(wire, mode):
+    queue = wire.queue()
+    wire.call("confirm.select")
+    for tag in (1, 2, 3):
+        wire.send_content("", queue, properties={"delivery_mode": mode})
+        wire.must_receive("basic.ack", channel=1, delivery_tag=tag)
+
+
+@pytest.mark.sanity
+@pytest.mark.normative("amqp-0-9-1:confirm/all-messages-acknowledged", "amqp-0-9-1:publisher-confirms/03")
+def test_batch_is_confirmed_completely_and_once(wire):
+    """Confirms may come one by one or through multiple=true, but each publish is settled once."""
+    queue = wire.queue()
+    wire.call("confirm.select")
+    for _ in range(100):
+        wire.send_content("", queue)
+    tags = settled(wire, 100)
+    wire.fence()
+    assert (sorted(tags), wire.arrived("basic.ack", "basic.nack", channel=1)) == (list(range(1, 101)), [])
+
+
+@pytest.mark.normative("amqp-0-9-1:publisher-confirms/02")
+def test_each_channel_counts_for_itself(wire):
+    queue = wire.queue()
+    wire.open_channel(2)
+    for channel in (1, 2):
+        wire.call("confirm.select", channel=channel)
+    for channel in (1, 1, 2):
+        wire.send_content("", queue, channel=channel)
+    wire.must_receive("basic.ack", channel=2, delivery_tag=1)
+    assert settled(wire, 2) == [1, 2]
+
+
+@pytest.mark.normative("amqp-0-9-1:publisher-confirms/02")
+def test_counting_begins_with_confirm_select(wire):
+    queue = wire.queue()
+    wire.send_content("", queue)
+    wire.call("confirm.select")
+    wire.send_content("", queue)
+    wire.must_receive("basic.ack", channel=1, delivery_tag=1)
+
+
+@pytest.mark.normative("amqp-0-9-1:publisher-confirms/04")
+def test_unroutable_message_is_confirmed(wire):
+    exchange = wire.exchange("direct")
+    wire.call("confirm.select")
+    wire.send_content(exchange, "nowhere")
+    wire.must_receive("basic.ack", channel=1, delivery_tag=1)
+    assert wire.arrived("basic.return") == []
+
+
+@pytest.mark.normative(
+    "amqp-0-9-1:confirm/unroutable-messages",
+    "amqp-0-9-1:publisher-confirms/05",
+    "amqp-0-9-1:basic.publish.mandatory/01",
+)
+def test_unroutable_mandatory_message_is_returned_before_its_confirm(wire):
+    exchange = wire.exchange("direct")
+    wire.call("confirm.select")
+    body = wire.send_content(exchange, "nowhere", mandatory=True)
+    first = wire.must_receive("basic.return", "basic.ack", "basic.nack", channel=1)
+    assert (first.name, getattr(first, "body", None)) == ("basic.return", body)
+    wire.must_receive("basic.ack", channel=1, delivery_tag=1)
+
+
+@pytest.mark.normative("amqp-0-9-1:publisher-confirms/05")
+def test_routable_mandatory_message_is_confirmed_and_not_returned(wire):
+    queue = wire.queue()
+    wire.call("confirm.select")
+    wire.send_content("", queue, mandatory=True)
+    wire.must_receive("basic.ack", channel=1, delivery_tag=1)
+    assert wire.arrived("basic.return") == []
+
+
+@pytest.mark.normative("amqp-0-9-1:publisher-confirms/06")
+@pytest.mark.parametrize(("first", "second"), [("tx.select", "confirm.select"), ("confirm.select", "tx.select")])
+def test_channel_is_transactional_or_confirming_never_both(wire, first, second):
+    wire.call(first)
+    wire.send(second)
+    wire.must_refuse(406, fenced=False)
+
+
+@pytest.mark.normative("amqp-0-9-1:publisher-confirms/07")
+def test_second_confirm_select_changes_nothing(wire):
+    queue = wire.queue()
+    wire.call("confirm.select")
+    wire.send_content("", queue)
+    wire.must_receive("basic.ack", channel=1, delivery_tag=1)
+    wire.send("confirm.select")
+    wire.must_receive("confirm.select-ok", channel=1)
+    wire.send_content("", queue)
+    wire.must_receive("basic.ack", channel=1, delivery_tag=2)
+
+
+@pytest.mark.normative("amqp-0-9-1:publisher-confirms/08", "amqp-0-9-1:confirm/all-queues")
+def test_message_for_several_queues_is_confirmed_once_and_is_in_each(wire):
+    exchange = wire.exchange("fanout")
+    queues = [wire.queue(exchange=exchange) for _ in range(3)]
+    wire.call("confirm.select")
+    wire.send_content(exchange)
+    wire.must_receive("basic.ack", channel=1, delivery_tag=1)
+    assert [wire.ready(queue) for queue in queues] == [1, 1, 1]
+    assert wire.arrived("basic.ack", "basic.nack") == []
