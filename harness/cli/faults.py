@@ -18,7 +18,10 @@ EXIT_SURVIVORS, EXIT_USAGE, EXIT_UNREACHABLE, EXIT_INTERNAL, EXIT_NOTHING = 1, 2
 
 
 @app.command("list")
-def list_faults(as_json: Annotated[bool, typer.Option("--json", help="As JSON.")] = False) -> None:
+def list_faults(
+    as_json: Annotated[bool, typer.Option("--json", help="As JSON.")] = False,
+    as_markdown: Annotated[bool, typer.Option("--markdown", help="As the page docs/faults.md.")] = False,
+) -> None:
     """List the faults: name, what it does, the statements that it breaks."""
     from mqproof.harness.saboteur.core import FAULTS
     from mqproof.harness.saboteur.running import load_faults
@@ -27,6 +30,11 @@ def list_faults(as_json: Annotated[bool, typer.Option("--json", help="As JSON.")
     if as_json:
         rows = [{"fault": spec.name, "says": spec.says, "statements": spec.statements} for spec in FAULTS.values()]
         typer.echo(json.dumps(rows, indent=1))
+        return
+    if as_markdown:
+        from mqproof.harness.saboteur.markdown import faults_page
+
+        typer.echo(faults_page(FAULTS.values()), nl=False)
         return
     for spec in FAULTS.values():
         typer.echo(f"{spec.name}: {spec.says}\n    breaks {', '.join(spec.statements)}")
@@ -38,6 +46,7 @@ def run(
     fault: Annotated[list[str] | None, typer.Option(help="Only this fault (repeatable).")] = None,
     patience: Annotated[float, typer.Option(help="Factor for every deadline.")] = 0.2,
     as_json: Annotated[bool, typer.Option("--json", help="Print the table as JSON.")] = False,
+    as_markdown: Annotated[bool, typer.Option("--markdown", help="Print it as docs/kill-table.md.")] = False,
     insecure: Annotated[bool, typer.Option(help="Do not verify the broker's certificate.")] = False,
 ) -> None:
     """Run each fault against the tests that claim the statements it breaks.
@@ -50,7 +59,8 @@ def run(
     from mqproof.harness.targets.target import BadTarget
 
     try:
-        code = _run(target or ["embedded"], fault or [], patience, as_json, insecure)
+        form = "json" if as_json else "markdown" if as_markdown else "table"
+        code = _run(target or ["embedded"], fault or [], patience, form, insecure)
     except (UnknownFault, BadTarget) as error:
         code = _fail(EXIT_USAGE, error)
     except TargetError as error:
@@ -63,7 +73,7 @@ def _fail(code: int, error: Exception) -> int:
     return code
 
 
-def _run(targets: list[str], names: list[str], patience: float, as_json: bool, insecure: bool) -> int:
+def _run(targets: list[str], names: list[str], patience: float, form: str, insecure: bool) -> int:
     from mqproof.harness.proxy.core import ProxyLoop
     from mqproof.harness.saboteur import running
     from mqproof.harness.saboteur.kill_table import tabulate
@@ -76,9 +86,9 @@ def _run(targets: list[str], names: list[str], patience: float, as_json: bool, i
         for base in open_all(targets, resources, tls=Tls(insecure=True) if insecure else None):
             start = running.defective_brokers(resources, base)
             sabotaged |= running.sabotage(base, faults, loop, start)
-        plugin = running.FaultRun(sabotaged, _progress(as_json))
+        plugin = running.FaultRun(sabotaged, _progress(form))
         code = running.run_tests(SUITES, plugin, [f"--mqproof-patience={patience}", "-m", "not slow"])
-    _progress(as_json)("")
+    _progress(form)("")
     if plugin.errors or code not in (0, 1):
         return _fail(EXIT_INTERNAL, RuntimeError("; ".join(plugin.errors) or f"pytest ended with {code}"))
     if not plugin.records:
@@ -87,20 +97,29 @@ def _run(targets: list[str], names: list[str], patience: float, as_json: bool, i
     table = tabulate(ran, plugin.records, frozenset(plugin.sanity))
     if names:
         table.immortal.clear()  # most tests met no fault at all
-    _print(table, as_json)
+    _print(table, form, targets)
     return 0 if table.is_clean else EXIT_SURVIVORS
 
 
-def _progress(as_json: bool) -> Any:
-    if as_json or not sys.stderr.isatty():
+def _progress(form: str) -> Any:
+    if form != "table" or not sys.stderr.isatty():
         return lambda text: None
     return lambda text: sys.stderr.write(f"\r\x1b[K{text[:78]}") and sys.stderr.flush()
 
 
-def _print(table: Any, as_json: bool) -> None:
-    if as_json:
+def _print(table: Any, form: str, targets: list[str]) -> None:
+    if form == "json":
         typer.echo(json.dumps([row.plain() for row in table.rows], indent=1))
-        return
+    elif form == "markdown":
+        from mqproof.harness.saboteur.markdown import table_page
+        from mqproof.harness.targets.target import redact
+
+        typer.echo(table_page(table, map(redact, targets)), nl=False)
+    else:
+        _print_table(table)
+
+
+def _print_table(table: Any) -> None:
     from rich.console import Console
     from rich.table import Table
 
