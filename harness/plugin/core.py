@@ -15,7 +15,6 @@ from mqproof.harness.plugin.state import (
     options,
     safe_prefix,
     state_of,
-    unique_names,
 )
 
 
@@ -51,7 +50,7 @@ class Core:
             if not state.targets:
                 state.targets = _named_only(self.config)
             return
-        state.targets = unique_names(self.config.hook.pytest_mqproof_targets(config=self.config) or [])
+        state.targets = list(self.config.hook.pytest_mqproof_targets(config=self.config) or [])
 
     @pytest.hookimpl(trylast=True)
     def pytest_mqproof_targets(self, config: pytest.Config) -> Any:

@@ -55,17 +55,6 @@ def safe_prefix(text: str) -> str:
     return re.sub(r"[^A-Za-z0-9_-]", "-", text)
 
 
-def unique_names(targets: list[Target]) -> list[Target]:
-    """Return the targets with a number behind the name of each that an earlier one has, too."""
-    seen: dict[str, int] = {}
-    result = []
-    for target in targets:
-        seen[target.name] = seen.get(target.name, 0) + 1
-        number = seen[target.name]
-        result.append(target if number == 1 else target.with_(name=f"{target.name}-{number}"))
-    return result
-
-
 def state_of(config: pytest.Config) -> Mqproof:
     """Return the run's state; the plugin must be active."""
     return config.stash[mqproof_key]
