@@ -1,0 +1,65 @@
+"""What all connections of a reference broker share: virtual hosts, users, limits, defects."""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Final
+
+from mqproof.harness.reference.amqp.clock import Clock
+from mqproof.harness.reference.amqp.defects import asker, checked
+from mqproof.harness.reference.amqp.negotiation import same_secret
+from mqproof.harness.reference.amqp.topology import VirtualHost
+
+if TYPE_CHECKING:
+    from mqproof.harness.reference.amqp.channel import Channel, Delivery
+    from mqproof.harness.reference.amqp.connection import Connection
+
+VHOSTS: Final = ("/", "other")
+"""Two virtual hosts, so that their separation can be seen (rule connection.open.virtual-host/separation)."""
+
+CLOSED_VHOST: Final = "closed"
+"""A virtual host that no user may open (rule connection.open.virtual-host/security)."""
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """What a broker is told at its start. Sizes in octets, times in seconds; 0 is no limit.
+
+    ``consumer_timeout``: how long a delivery may stay unacknowledged, unless its queue has x-consumer-timeout.
+    """
+
+    users: Mapping[str, str] = field(default_factory=lambda: {"guest": "guest"}, repr=False)
+    vhosts: tuple[str, ...] = VHOSTS
+    frame_max: int = 131072
+    channel_max: int = 2047
+    heartbeat: int = 60
+    max_message_size: int = 16 * 1024 * 1024
+    handshake_timeout: float = 10.0
+    close_timeout: float = 5.0
+    consumer_timeout: float = 1800.0
+
+
+class Broker:
+    """The state of one broker. Not thread safe: everything happens on the thread of its clock's event loop."""
+
+    def __init__(self, clock: Clock, settings: Settings | None = None, defects: Iterable[str] = ()) -> None:
+        self.clock = clock
+        self.settings = settings or Settings()
+        self.defects = checked(defects)
+        self.defective = asker(self.defects)
+        self.max_message_size = self.settings.max_message_size
+        self.connections: dict[Connection, None] = {}
+        self._vhosts = {name: VirtualHost(name, clock, self.defective) for name in self.settings.vhosts}
+        if self.defective("vhosts-shared"):
+            self._vhosts = dict.fromkeys(self._vhosts, next(iter(self._vhosts.values())))
+
+    def login(self, user: str, password: str) -> bool:
+        """Tell whether these credentials are right."""
+        known = self.settings.users.get(user)
+        return known is not None and same_secret(known, password)
+
+    def vhost(self, name: str) -> VirtualHost | None:
+        """Return a virtual host, None when there is none of that name."""
+        return self._vhosts.get(name)
+
+    def watch(self, channel: "Channel", delivery: "Delivery") -> None:
+        """Close the channel of a delivery that stays unacknowledged for too long (statement consumer-timeout/01)."""

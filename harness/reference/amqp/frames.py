@@ -1,0 +1,79 @@
+"""Octets to frames for a server: like the codec's decoder, but able to step over a frame that it refused.
+
+After a connection exception the server still waits for the client's close-ok (section 2.3.7), so that a malformed
+frame must not end the stream. Buffers stay below the agreed frame size.
+"""
+
+from typing import Final
+
+from mqproof.dissectors.amqp.codec import Frame, Malformed, decode
+from mqproof.dissectors.amqp.tables import FRAME_HEADER_SIZE, FRAME_OVERHEAD
+from mqproof.harness.reference.amqp.errors import Abort, Refusal
+
+_FATAL: Final = ("amqp-0-9-1:4.2.3/frame-end", "amqp-0-9-1:4.2.3/unknown-type")
+_CODES: Final = {
+    "amqp-0-9-1:4.2.3/oversized": 501,
+    "amqp-0-9-1:4.2.5.5/field-names": 503,  # the text's number; it calls it "syntax error", which is 502
+    "amqp-0-9-1:4.2.6/bad-content": 505,
+}
+
+
+class FrameReader:
+    """Frames from a stream. ``payload`` is the payload of the last frame, exactly as it came."""
+
+    def __init__(self, frame_max: int) -> None:
+        self.frame_max = frame_max
+        self._buffer = bytearray()
+        self._position = 0
+        self._size = 0
+        self._to_skip = 0
+
+    @property
+    def payload(self) -> bytes:
+        """The octets between the frame's header and its end octet."""
+        return bytes(self._buffer[self._position - self._size + FRAME_HEADER_SIZE : self._position - 1])
+
+    def feed(self, data: bytes) -> None:
+        """Take octets as they arrive."""
+        if self._position:
+            del self._buffer[: self._position]
+            self._position = self._size = 0
+        if self._to_skip:
+            skipped = min(self._to_skip, len(data))
+            self._to_skip -= skipped
+            data = data[skipped:]
+        self._buffer += data
+
+    def next(self) -> Frame | None:
+        """Return the next frame, or None when it is not whole yet. Raises Malformed; :meth:`skip` steps over it."""
+        result = decode(self._buffer, self._position, frame_max=self.frame_max)
+        if result is None:
+            return None
+        frame, self._size = result
+        self._position += self._size
+        return frame
+
+    def skip(self) -> None:
+        """Step over the frame that was malformed, by the size in its header."""
+        header = self._buffer[self._position : self._position + FRAME_HEADER_SIZE]
+        size = int.from_bytes(header[3:]) + FRAME_OVERHEAD
+        present = len(self._buffer) - self._position
+        self._to_skip = max(size - present, 0)
+        self._position += min(size, present)
+
+
+def answer_to(error: Malformed) -> Refusal:
+    """Return the exception to raise for malformed octets. Raises Abort where nothing may be sent any more.
+
+    4.2.3: a wrong frame-end or frame type is fatal. Oversized frames are 501, badly formed content 505, invalid table
+    names 503. A method that does not exist is 540 (not implemented; the text names no code), one whose arguments cannot
+    be read is 502 (syntax error), one too short to name itself 501.
+    """
+    if error.rule in _FATAL:
+        raise Abort(str(error))
+    code = _CODES.get(error.rule)
+    if code is None:
+        code = 540 if error.detail.startswith("unknown method") else 502
+        if code == 502 and error.offset < FRAME_HEADER_SIZE + 4:
+            code = 501
+    return Refusal(code, error.detail, hard=True)
