@@ -1,6 +1,6 @@
 """The driver ``embedded``: mqproof's own reference brokers for AMQP 0-9-1 and MQTT, which need nothing but Python.
 
-Option ``defects`` (names, comma-separated) makes them break rules on purpose.
+Option ``defects`` (names, comma-separated) makes them break rules on purpose; every other option is one of theirs.
 """
 
 import sys
@@ -46,14 +46,19 @@ def _server(protocol: str, folder: Path | None, options: Mapping[str, str]) -> S
     process = Supervised(f"embedded-{protocol}", folder)
     module = f"mqproof.harness.reference.{protocol}.server"
     address = ["--host", "127.0.0.1", "--port", str(ports[0].number)]
-    extra = [word for name, value in options.items() for word in (f"--{name}", value)]
-    process.leash([sys.executable, "-P", "-m", module, *address, *extra], _environment())
+    process.leash([sys.executable, "-P", "-m", module, *address, *_arguments(options)], _environment())
     target = Target(
         f"embedded-{protocol}", protocol, "127.0.0.1", ports[0].number,
         user="guest" if protocol == "amqp" else None, password="guest" if protocol == "amqp" else None,
         product="mqproof embedded", version=version("mqproof"), driver="embedded",
     )  # fmt: skip
     return Server(process, [target], ports)
+
+
+def _arguments(options: Mapping[str, str]) -> list[str]:
+    defects = [name.strip() for name in options.get("defects", "").split(",") if name.strip()]
+    others = [word for name, value in options.items() if name != "defects" for word in (f"--{name}", value)]
+    return [*others, *(word for name in defects for word in ("--defect", name))]
 
 
 def _environment() -> dict[str, str]:

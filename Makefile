@@ -1,0 +1,66 @@
+# make demo and make test do all their own set-up: .venv, pinned packages, and for make test the system's packages.
+SHELL := /bin/sh
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+DEMO := mqproof-runs/demo
+NAMESPACE := .make/namespace/mqproof
+PARTS := dissectors harness suites loadtests
+PIP := PIP_CONSTRAINT=constraints.txt PIP_BUILD_CONSTRAINT=constraints.txt PIP_DISABLE_PIP_VERSION_CHECK=1 $(BIN)/python -m pip install -q
+PYTEST := $(BIN)/python -m pytest
+WORKERS ?= auto
+
+.PHONY: help demo test check lint bench system-packages clean
+
+help:
+	@echo "make demo   judge the embedded brokers, account for every byte, put load on them, make the report"
+	@echo "make test   everything that has to hold, real brokers included"
+	@echo "make check  the part of it that belongs before every commit"
+	@echo "make bench  how fast it is"
+	@echo "make clean  remove what was made here"
+
+demo: $(VENV)/.installed-all
+	@rm -rf $(DEMO)
+	$(BIN)/mqproof test embedded --record --out $(DEMO)
+	$(BIN)/mqproof analyze $(DEMO)/captures/*.pcapng
+	$(BIN)/mqproof load welcome-email embedded --users 5 --duration 5 --out $(DEMO)
+	$(BIN)/mqproof report $(DEMO)
+
+test: system-packages $(VENV)/.installed-dev lint
+	MQPROOF_TESTS_NO_SKIPS=1 $(PYTEST) -q -n $(WORKERS) --ignore=tests/benchmarks
+
+check: $(VENV)/.installed-dev lint
+	$(PYTEST) -q -n $(WORKERS) --ignore=tests/benchmarks -m "not real_broker and not wheel and not whole_run and not slow"
+
+bench: $(VENV)/.installed-dev
+	$(PYTEST) -q -p no:randomly tests/benchmarks
+
+lint: $(VENV)/.installed-dev $(NAMESPACE)
+	$(BIN)/ruff check .
+	MYPYPATH=$(dir $(NAMESPACE)) $(BIN)/mypy $(PARTS:%=-p mqproof.%)
+
+system-packages:
+	@.ci/system-packages
+
+# mypy finds mqproof.harness and the others through a folder of links: the folders stand at the top under bare names.
+$(NAMESPACE):
+	@mkdir -p $@
+	@for part in $(PARTS); do ln -sfn ../../../$$part $@/$$part; done
+
+$(BIN)/python:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "mqproof needs Python 3.11 or newer: make PYTHON=/path/to/python3" >&2; exit 1; }
+	@$(PYTHON) -m venv $(VENV) || { rm -rf $(VENV); echo "Python cannot make a virtual environment: on Debian, apt-get install python3-venv" >&2; exit 1; }
+
+$(VENV)/.installed-all: $(BIN)/python pyproject.toml constraints.txt
+	@echo "installing mqproof and what it needs into $(VENV)"
+	@$(PIP) -e ".[all]"
+	@touch $@
+
+$(VENV)/.installed-dev: $(BIN)/python pyproject.toml constraints.txt
+	@echo "installing mqproof and what its tests need into $(VENV)"
+	@$(PIP) -e ".[dev]"
+	@touch $@ $(VENV)/.installed-all
+
+clean:
+	rm -rf $(VENV) .make build dist mqproof.egg-info mqproof-runs .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	find $(PARTS) tests -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -1,0 +1,109 @@
+"""Brokers that the project's own tests share, and the rule that in ``make test`` nothing is skipped."""
+
+import os
+import subprocess
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+from mqproof.harness.targets.drivers import DRIVERS
+from mqproof.harness.targets.drivers.base import LocalBroker
+from mqproof.harness.targets.errors import BrokerMissing
+
+ROOT = Path(__file__).parent.parent
+NO_SKIPS = bool(os.environ.get("MQPROOF_TESTS_NO_SKIPS"))
+MARKERS = (
+    "real_broker: needs RabbitMQ or Mosquitto",
+    "wheel: builds and installs the wheel",
+    "whole_run: runs a command of mqproof from end to end",
+)
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    for marker in MARKERS:
+        config.addinivalue_line("markers", marker)
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Mark what uses a real broker, so that ``make check`` can do without."""
+    for item in items:
+        if {"rabbitmq", "mosquitto"} & set(getattr(item, "fixturenames", ())):
+            item.add_marker("real_broker")
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_sessionfinish(session: pytest.Session) -> None:
+    """Make a skipped test an error where nothing may be skipped."""
+    reporter = session.config.pluginmanager.get_plugin("terminalreporter")
+    if NO_SKIPS and reporter and reporter.stats.get("skipped") and session.exitstatus == 0:
+        session.exitstatus = pytest.ExitCode.TESTS_FAILED
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    skipped = len(terminalreporter.stats.get("skipped", ()))
+    if NO_SKIPS and skipped:
+        terminalreporter.write_line(f"ERROR: {skipped} tests were skipped, and here none may be", red=True)
+
+
+def _started(name: str) -> Iterator[LocalBroker]:
+    try:
+        broker = DRIVERS[name].start()
+    except BrokerMissing as missing:
+        if NO_SKIPS:
+            raise
+        pytest.skip(str(missing))
+    with broker:
+        yield broker
+
+
+@pytest.fixture(scope="session")
+def rabbitmq() -> Iterator[LocalBroker]:
+    """A local RabbitMQ with AMQP and MQTT, shared by all tests of this process."""
+    yield from _started("rabbitmq")
+
+
+@pytest.fixture(scope="session")
+def mosquitto() -> Iterator[LocalBroker]:
+    """A local Mosquitto, shared by all tests of this process."""
+    yield from _started("mosquitto")
+
+
+@pytest.fixture(scope="session")
+def embedded() -> Iterator[LocalBroker]:
+    """The embedded brokers as processes of their own, shared by all tests of this process."""
+    yield from _started("embedded")
+
+
+@pytest.fixture(scope="session")
+def certificates(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with a self-made authority (``ca.pem``) and a server's certificate for localhost and 127.0.0.1."""
+    folder = tmp_path_factory.mktemp("certificates")
+
+    def openssl(*arguments: str) -> None:
+        subprocess.run(["openssl", *arguments], cwd=folder, check=True, capture_output=True, timeout=60)
+
+    curve = ("-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes", "-days", "2")
+    openssl("req", "-x509", *curve, "-keyout", "ca.key", "-out", "ca.pem", "-subj", "/CN=mqproof test authority")
+    openssl("req", *curve[:-2], "-keyout", "server.key", "-out", "server.csr", "-subj", "/CN=localhost")
+    (folder / "names").write_text("subjectAltName=DNS:localhost,IP:127.0.0.1\n")
+    openssl(
+        "x509", "-req", "-in", "server.csr", "-CA", "ca.pem", "-CAkey", "ca.key", "-CAcreateserial",
+        "-days", "2", "-extfile", "names", "-out", "server.pem",
+    )  # fmt: skip
+    return folder
+
+
+@pytest.fixture(scope="session")
+def mqproof() -> Callable[..., subprocess.CompletedProcess[str]]:
+    """Run the command ``mqproof``, as installed beside the running interpreter."""
+    from sysconfig import get_path
+
+    command = Path(get_path("scripts")) / "mqproof"
+
+    def run(*arguments: object, seconds: float = 120, **options: object) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(  # type: ignore[call-overload,no-any-return]
+            [str(command), *map(str, arguments)],
+            capture_output=True, text=True, timeout=seconds, stdin=subprocess.DEVNULL, **options,
+        )  # fmt: skip
+
+    return run
