@@ -101,10 +101,12 @@ class Receiver:
             check_response_topic(packet.properties)
 
     def _denied(self, message: Message) -> int:
-        """The reason code that refuses the message, 0 for none."""
+        """The reason code that refuses the message, 0 for none. Raises Refusal where 3.1.1 has no code for it."""
         if message.topic.startswith("$SYS/"):
             return ReasonCode.NOT_AUTHORIZED
         if message.retain and self._broker.retained.octets + len(message.payload) > self._limits.retained_octets:
+            if not self._v5:
+                raise Refusal(ReasonCode.QUOTA_EXCEEDED, "too much is retained")
             return ReasonCode.QUOTA_EXCEEDED
         return 0
 
@@ -140,10 +142,7 @@ class Receiver:
         self._answer(Pubrec(packet_id, self._accept(message) if new and not denied else ReasonCode.SUCCESS))
 
     def _answer(self, packet: Puback | Pubrec | Pubrel | Pubcomp) -> None:
-        code = packet.reason_code
         self._connection.send(packet if self._v5 else type(packet)(packet.packet_id))
-        if code >= 0x80 and not self._v5:
-            raise Refusal(code, "not accepted")
 
     def pubrel(self, packet: Pubrel) -> None:
         """MQTT-4.3.3-11, -12: the message is complete whatever the reason code says."""
