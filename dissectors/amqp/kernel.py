@@ -1,0 +1,481 @@
+"""Kernel: AMQP 0-9-1 on a stream of octets, whole or in any pieces. Books every octet; keeps only exchange and key.
+
+The same frames as in codec.py, walked instead of decoded. Section 4.2.3 of the specification, and the methods' fields
+from tables.py, which :func:`install` turns into steps.
+"""
+
+from mqproof.dissectors.amqp.tables import BOTH, FRAME_END, METHODS, SERVER, FrameType, MethodSpec
+from mqproof.dissectors.packets import state as w
+from mqproof.dissectors.packets.booking import book
+from mqproof.dissectors.packets.keys import find_key, keep, reference, referred, start_key
+from mqproof.dissectors.packets.state import Octets, Words
+
+METHOD = int(FrameType.METHOD)
+HEADER = int(FrameType.HEADER)
+BODY = int(FrameType.BODY)
+HEARTBEAT = int(FrameType.HEARTBEAT)
+
+# Phases: where in a frame the next octet stands.
+SYNC, HEAD, IDS, STEP, SHORT_LENGTH, SHORT, REST, CONTENT, PROPERTIES, PAYLOAD, END = range(11)
+PROTOCOL = 11
+
+PUBLISH = list(METHODS).index("basic.publish")
+RETURN = list(METHODS).index("basic.return")
+DELIVER = list(METHODS).index("basic.deliver")
+GET_OK = list(METHODS).index("basic.get-ok")
+LETTER_A = 65
+MAX_FRAME = 1 << 28  # larger sizes are no frames
+HEADER_FIXED = 12  # class, weight, body size: section 4.2.6.1
+
+_ACKS = ("basic.ack", "basic.nack", "basic.reject")
+_MESSAGES = ("basic.publish", "basic.deliver", "basic.get-ok", "basic.return")
+_FIXED = {"octet": 1, "short": 2, "long": 4, "longlong": 8, "timestamp": 8}
+
+
+def install(s: Words) -> None:
+    """Write the methods' table into ``s``: by class and method id; purpose, role of the sender, content, steps."""
+    for number, spec in enumerate(METHODS.values()):
+        s[w.METHOD_INDEX + (spec.class_id // 5) * 128 + spec.method_id] = number + 1
+        row = w.METHODS + number * w.METHOD_WORDS
+        s[row + w.A_PURPOSE] = _purpose(spec)
+        s[row + w.A_ROLE] = _sender(spec)
+        s[row + w.A_CONTENT] = int(spec.content)
+        for i, step in enumerate(_steps(spec)):
+            s[row + w.A_STEPS + i] = step
+
+
+def _purpose(spec: MethodSpec) -> int:
+    if spec.name in _ACKS:
+        return w.P_ACKNOWLEDGEMENT
+    return w.P_APPLICATION if spec.name in _MESSAGES or spec.name in ("basic.get", "basic.get-empty") else w.P_SETUP
+
+
+def _sender(spec: MethodSpec) -> int:
+    if spec.received_by == BOTH:
+        return w.ROLE_UNKNOWN
+    return w.ROLE_CLIENT if spec.received_by == SERVER else w.ROLE_BROKER
+
+
+def _steps(spec: MethodSpec) -> list[int]:
+    """Return what to do with the arguments, one number each: pass so many octets, or a STEP_ constant."""
+    if spec.name not in _MESSAGES + _ACKS:
+        return [w.STEP_REST]
+    steps = []
+    for field in spec.fields:
+        if field.name == "delivery-tag":
+            steps.append(w.STEP_TAG)
+        elif field.name in ("exchange", "routing-key"):
+            steps.append(w.STEP_EXCHANGE if field.name == "exchange" else w.STEP_ROUTING_KEY)
+        elif field.type == "bit":
+            if steps[-1] != w.STEP_BITS:
+                steps.append(w.STEP_BITS)
+        else:
+            steps.append(_FIXED.get(field.type, w.STEP_SHORTSTR))
+    return [*steps, w.STEP_REST]
+
+
+def feed(buf: Octets, at: int, end: int, c: int, d: int, s: Words, m: Octets) -> None:
+    """Walk the next octets of a direction's stream."""
+    while True:
+        if s[d + w.D_NEED] == 0:
+            advance(c, d, s, m)
+            continue
+        if at >= end:
+            return
+        phase = s[d + w.D_PHASE]
+        if phase == SYNC:
+            found = resync(buf, at, end)
+            if found > at:
+                book(s, w.G_OTHER * w.PURPOSE_COUNT + w.P_UNDECODED, w.UNDECODED, found - at)
+            if found < end:
+                s[w.RESYNCS] += 1
+                begin(d, s)
+            at = found
+        elif phase in (HEAD, IDS):
+            head_octet(buf[at], phase, d, s)
+            at += 1
+        elif phase == END:
+            end_octet(buf[at], c, d, s)
+            at += 1
+        else:
+            take = min(s[d + w.D_NEED], end - at)
+            consume(buf, at, take, phase, d, s, m)
+            at += take
+
+
+def begin(d: int, s: Words) -> None:
+    """Expect a frame's first octet."""
+    s[d + w.D_PHASE] = HEAD
+    s[d + w.D_NEED] = 7
+    s[d + w.D_VALUE] = 0
+    s[d + w.D_KIND] = 0
+    s[d + w.D_DAMAGED] = 0
+    s[d + w.D_PAYLOAD] = 0
+    s[d + w.D_UNBOOKED] = 0
+
+
+def head_octet(octet: int, phase: int, d: int, s: Words) -> None:
+    """The 7 octets of a frame's header and the ids of its method: not booked until they tell the purpose."""
+    need = s[d + w.D_NEED]
+    s[d + w.D_UNBOOKED] += 1
+    s[d + w.D_NEED] = need - 1
+    if phase == HEAD and need == 7:
+        s[d + w.D_KIND] = octet
+        if octet == LETTER_A:
+            s[d + w.D_PHASE] = PROTOCOL
+        elif octet not in (METHOD, HEADER, BODY, HEARTBEAT):
+            malformed(d, s)
+        return
+    s[d + w.D_VALUE] = s[d + w.D_VALUE] << 8 | octet
+    if phase == HEAD and need == 5:
+        s[d + w.D_CHANNEL] = s[d + w.D_VALUE]
+        s[d + w.D_VALUE] = 0
+
+
+def book_head(group_purpose: int, d: int, s: Words) -> None:
+    """Book what was held back: the frame's header, and beyond it the ids of a method."""
+    book(s, group_purpose, w.FRAMING, min(7, s[d + w.D_UNBOOKED]))
+    if s[d + w.D_UNBOOKED] > 7:
+        book(s, group_purpose, w.VARIABLE_HEADER, s[d + w.D_UNBOOKED] - 7)
+    s[d + w.D_UNBOOKED] = 0
+    s[d + w.D_CLASS] = group_purpose
+
+
+def end_octet(octet: int, c: int, d: int, s: Words) -> None:
+    """Section 4.2.3: the frame-end octet, without which the frame is none."""
+    if octet != FRAME_END:
+        book(s, w.G_OTHER * w.PURPOSE_COUNT + w.P_UNDECODED, w.UNDECODED, 1)
+        malformed(d, s)
+        return
+    book(s, s[d + w.D_CLASS], w.FRAMING, 1)
+    frame_done(c, d, s)
+    begin(d, s)
+
+
+def malformed(d: int, s: Words) -> None:
+    """Octets that cannot be AMQP: count them and look for the next frame."""
+    s[w.MALFORMED] += 1
+    lose_sync(d, s)
+
+
+def lose_sync(d: int, s: Words) -> None:
+    """Look for the next frame in what comes; what was held back stays undecoded."""
+    if s[d + w.D_UNBOOKED]:
+        kind = w.G_OTHER * w.PURPOSE_COUNT + w.P_UNDECODED
+        book(s, kind, w.UNDECODED, s[d + w.D_UNBOOKED])
+        s[d + w.D_UNBOOKED] = 0
+    s[d + w.D_PHASE] = SYNC
+    s[d + w.D_NEED] = 1
+
+
+def consume(buf: Octets, at: int, take: int, phase: int, d: int, s: Words, m: Octets) -> None:
+    """Take octets of a phase that is a run of known length."""
+    s[d + w.D_NEED] -= take
+    step = s[d + w.D_STEP]
+    if phase == PROTOCOL:
+        s[d + w.D_UNBOOKED] += take
+        return
+    s[d + w.D_LEFT] -= take
+    layer = w.VARIABLE_HEADER
+    if phase == PAYLOAD:
+        layer = w.PAYLOAD
+    elif phase == PROPERTIES:
+        layer = w.PROPERTIES
+    elif phase in (SHORT_LENGTH, SHORT) and step in (w.STEP_EXCHANGE, w.STEP_ROUTING_KEY):
+        layer = w.ROUTING
+        if phase == SHORT or step == w.STEP_EXCHANGE:
+            keep(buf, at, take, d, s, m)  # the exchange's length tells where it ends and the key begins
+    if phase in (CONTENT, SHORT_LENGTH) or (phase == STEP and step in (w.STEP_TAG, w.STEP_BITS)):
+        value = s[d + w.D_VALUE]
+        for i in range(take):
+            value = (value & 0xFFFFFFFFFFFFFF) << 8 | buf[at + i]
+        s[d + w.D_VALUE] = value
+    book(s, s[d + w.D_CLASS], layer, take)
+
+
+def enter(phase: int, need: int, d: int, s: Words) -> None:
+    """Begin a phase. One that needs more than the frame has left makes the frame malformed."""
+    if need > s[d + w.D_LEFT]:
+        malformed(d, s)
+        return
+    s[d + w.D_PHASE] = phase
+    s[d + w.D_NEED] = need
+    s[d + w.D_VALUE] = 0
+
+
+def advance(c: int, d: int, s: Words, m: Octets) -> None:
+    """A phase is complete: go to the next one."""
+    phase = s[d + w.D_PHASE]
+    if phase == HEAD:
+        frame_begins(d, s)
+    elif phase == IDS:
+        method_begins(d, s)
+    elif phase == STEP:
+        if s[d + w.D_STEP] == w.STEP_TAG:
+            s[d + w.D_ID] = s[d + w.D_VALUE]
+        elif s[d + w.D_STEP] == w.STEP_BITS:
+            s[d + w.D_BITS] = s[d + w.D_VALUE]
+        next_step(d, s)
+    elif phase == SHORT_LENGTH:
+        enter(SHORT, s[d + w.D_VALUE], d, s)
+    elif phase == SHORT:
+        next_step(d, s)
+    elif phase == CONTENT:
+        s[d + w.D_BODY] = s[d + w.D_VALUE]
+        enter(PROPERTIES, s[d + w.D_LEFT], d, s)
+    elif phase == PROTOCOL:
+        protocol_header(c, d, s)
+    else:
+        if phase in (REST, PROPERTIES) and s[d + w.D_KIND] != BODY:
+            payload_done(c, d, s, m)
+        s[d + w.D_PHASE] = END
+        s[d + w.D_NEED] = 1
+
+
+def protocol_header(c: int, d: int, s: Words) -> None:
+    """Section 4.2.2: the 8 octets that open a connection; one octet was read as a frame type, one is still to come."""
+    s[d + w.D_NEED] = 0
+    if s[d + w.D_UNBOOKED] < 8:
+        s[d + w.D_NEED] = 8 - s[d + w.D_UNBOOKED]
+        return
+    s[d + w.D_UNBOOKED] = 0
+    book(s, w.G_AMQP * w.PURPOSE_COUNT + w.P_SETUP, w.FRAMING, 8)
+    row = w.KINDS + w.K_AMQP_PROTOCOL_HEADER * w.KIND_WORDS
+    s[row + w.N_COUNT] += 1
+    s[row + w.N_BYTES] += 8
+    count_role(row, role_of(c, d, s), s)
+    s[c + w.C_FRAMES] += 1
+    begin(d, s)
+
+
+def frame_begins(d: int, s: Words) -> None:
+    """The 7 octets are there: which frame, how long."""
+    size = s[d + w.D_VALUE]
+    kind = s[d + w.D_KIND]
+    s[d + w.D_SIZE] = size + 8
+    s[d + w.D_LEFT] = size
+    if size > MAX_FRAME or (kind == METHOD and size < 4) or (kind == HEADER and size < HEADER_FIXED + 2):
+        malformed(d, s)
+    elif kind == METHOD:
+        s[d + w.D_PHASE] = IDS
+        s[d + w.D_NEED] = 4
+        s[d + w.D_VALUE] = 0
+    elif kind == HEARTBEAT:
+        book_head(w.G_AMQP * w.PURPOSE_COUNT + w.P_KEEP_ALIVE, d, s)
+        enter(REST, size, d, s)
+    else:
+        book_head(w.G_AMQP * w.PURPOSE_COUNT + w.P_APPLICATION, d, s)
+        if kind == HEADER:
+            enter(CONTENT, HEADER_FIXED, d, s)
+        else:
+            s[d + w.D_PAYLOAD] = size
+            enter(PAYLOAD, size, d, s)
+
+
+def method_begins(d: int, s: Words) -> None:
+    """Class and method id are there: find the method, book what was held back, walk its arguments."""
+    class_id = s[d + w.D_VALUE] >> 16
+    method_id = s[d + w.D_VALUE] & 0xFFFF
+    number = 0
+    if class_id % 5 == 0 and class_id < 160 and method_id < 128:
+        number = s[w.METHOD_INDEX + class_id // 5 * 128 + method_id]
+    s[d + w.D_METHOD] = number - 1
+    s[d + w.D_LEFT] -= 4
+    start_key(d, s)
+    if number == 0:
+        book_head(w.G_AMQP * w.PURPOSE_COUNT + w.P_SETUP, d, s)
+        enter(REST, s[d + w.D_LEFT], d, s)
+        return
+    row = w.METHODS + (number - 1) * w.METHOD_WORDS
+    book_head(w.G_AMQP * w.PURPOSE_COUNT + s[row + w.A_PURPOSE], d, s)
+    s[d + w.D_SHIFT] = 0
+    do_step(s[row + w.A_STEPS], d, s)
+
+
+def next_step(d: int, s: Words) -> None:
+    """Go to the next of the method's steps."""
+    s[d + w.D_SHIFT] += 1
+    do_step(s[w.METHODS + s[d + w.D_METHOD] * w.METHOD_WORDS + w.A_STEPS + s[d + w.D_SHIFT]], d, s)
+
+
+def do_step(step: int, d: int, s: Words) -> None:
+    """Begin one step of a method's arguments."""
+    s[d + w.D_STEP] = step
+    if step > 0:
+        enter(STEP, step, d, s)
+    elif step == w.STEP_TAG:
+        enter(STEP, 8, d, s)
+    elif step == w.STEP_BITS:
+        enter(STEP, 1, d, s)
+    elif step == w.STEP_REST:
+        enter(REST, s[d + w.D_LEFT], d, s)
+    else:
+        enter(SHORT_LENGTH, 1, d, s)
+
+
+def payload_done(c: int, d: int, s: Words, m: Octets) -> None:
+    """A method or a content header is complete but for its end: remember whose content follows."""
+    kind = s[d + w.D_KIND]
+    if kind != METHOD or s[d + w.D_METHOD] < 0 or s[d + w.D_DAMAGED]:
+        return
+    row = w.METHODS + s[d + w.D_METHOD] * w.METHOD_WORDS
+    if s[row + w.A_CONTENT]:
+        entry = find_key(w.G_AMQP, d, s, m)
+        s[entry + w.KEY_CREDIT] += 1
+        remember(reference(entry, s), d, s)
+
+
+def remember(key: int, d: int, s: Words) -> None:
+    """Remember the key of the channel's content: four channels at a time may have one under way."""
+    channel = s[d + w.D_CHANNEL] + 1
+    for i in range(4):
+        if s[d + w.D_CHANNEL_A + i] == channel:
+            s[d + w.D_KEY_A + i] = key
+            return
+    at = s[d + w.D_OLDEST] & 3
+    s[d + w.D_CHANNEL_A + at] = channel
+    s[d + w.D_KEY_A + at] = key
+    s[d + w.D_OLDEST] = at + 1
+
+
+def key_of_channel(d: int, s: Words) -> int:
+    """Return the table's entry for the channel's content, or the row for others."""
+    channel = s[d + w.D_CHANNEL] + 1
+    for i in range(4):
+        if s[d + w.D_CHANNEL_A + i] == channel:
+            return referred(s[d + w.D_KEY_A + i], s)
+    return w.KEY_OTHER
+
+
+def role_of(c: int, d: int, s: Words) -> int:
+    """Return who sends in a direction."""
+    client = s[c + w.C_CLIENT]
+    if client < 0:
+        return w.ROLE_UNKNOWN
+    side = 0 if d == c + w.CONN_HEAD else 1
+    return w.ROLE_CLIENT if client == side else w.ROLE_BROKER
+
+
+def count_role(row: int, role: int, s: Words) -> None:
+    """Count a frame for the one who sent it."""
+    if role == w.ROLE_CLIENT:
+        s[row + w.N_FROM_CLIENT] += 1
+    elif role == w.ROLE_BROKER:
+        s[row + w.N_FROM_BROKER] += 1
+
+
+def frame_done(c: int, d: int, s: Words) -> None:
+    """Count a complete frame."""
+    kind = s[d + w.D_KIND]
+    size = s[d + w.D_SIZE]
+    number = w.K_AMQP_HEADER
+    if kind == BODY:
+        number = w.K_AMQP_BODY
+    elif kind == HEARTBEAT:
+        number = w.K_AMQP_HEARTBEAT
+    elif kind == METHOD:
+        number = w.K_AMQP_UNKNOWN if s[d + w.D_METHOD] < 0 else w.K_AMQP + s[d + w.D_METHOD]
+    row = w.KINDS + number * w.KIND_WORDS
+    if kind == METHOD and s[d + w.D_METHOD] >= 0:
+        learn_role(s[w.METHODS + s[d + w.D_METHOD] * w.METHOD_WORDS + w.A_ROLE], c, d, s)
+    s[row + w.N_COUNT] += 1
+    s[row + w.N_BYTES] += size
+    s[row + w.N_PAYLOAD] += s[d + w.D_PAYLOAD]
+    role = role_of(c, d, s)
+    count_role(row, role, s)
+    s[w.DAMAGED] += s[d + w.D_DAMAGED]
+    s[c + w.C_FRAMES] += 1
+    if kind in (HEADER, BODY):
+        entry = key_of_channel(d, s)
+        s[entry + w.KEY_BYTES] += size
+        s[entry + w.KEY_PAYLOAD] += s[d + w.D_PAYLOAD]
+        at = w.MESSAGES + (w.G_AMQP * 4 + role) * w.MESSAGE_WORDS
+        s[at + w.N_MESSAGE_PAYLOAD] += s[d + w.D_PAYLOAD]
+        s[at + w.N_FRAME_BYTES] += size
+    elif number >= w.K_AMQP and number < w.K_AMQP_HEADER:
+        message_begins(number - w.K_AMQP, role, d, s)
+
+
+def learn_role(sender: int, c: int, d: int, s: Words) -> None:
+    """A method that only one side sends tells who is the client."""
+    if sender != w.ROLE_UNKNOWN and s[c + w.C_CLIENT] < 0:
+        side = 0 if d == c + w.CONN_HEAD else 1
+        s[c + w.C_CLIENT] = side if sender == w.ROLE_CLIENT else 1 - side
+
+
+def message_begins(method: int, role: int, d: int, s: Words) -> None:
+    """Count the method that carries a message."""
+    if method not in (PUBLISH, DELIVER, GET_OK, RETURN):
+        return
+    entry = w.KEY_OTHER if s[d + w.D_DAMAGED] else key_of_channel(d, s)
+    s[entry + w.KEY_BYTES] += s[d + w.D_SIZE]
+    at = w.MESSAGES + (w.G_AMQP * 4 + role) * w.MESSAGE_WORDS
+    s[at + w.N_FRAME_BYTES] += s[d + w.D_SIZE]
+    if method == RETURN:
+        return
+    s[entry + (w.KEY_PUBLISHED if method == PUBLISH else w.KEY_DELIVERED)] += 1
+    s[at + w.N_MESSAGES] += 1
+    if method != PUBLISH:
+        s[at + w.N_REPEATED] += s[d + w.D_BITS] & 1
+
+
+def lose(count: int, d: int, s: Words) -> None:
+    """Octets are missing from the stream: go on inside the frame where it is longer, else look for the next one."""
+    phase = s[d + w.D_PHASE]
+    if phase in (SYNC, HEAD, IDS, PROTOCOL, END) or count > s[d + w.D_LEFT]:
+        if phase not in (SYNC, HEAD) or s[d + w.D_UNBOOKED]:
+            s[w.INCOMPLETE] += 1
+        lose_sync(d, s)
+        return
+    s[d + w.D_DAMAGED] = 1
+    s[d + w.D_LEFT] -= count
+    if count <= s[d + w.D_NEED] and phase in (PAYLOAD, REST, PROPERTIES):
+        s[d + w.D_NEED] -= count
+        return
+    s[d + w.D_PHASE] = REST
+    s[d + w.D_NEED] = s[d + w.D_LEFT]
+
+
+def finish(d: int, s: Words) -> None:
+    """The stream ends: a frame that has begun stays incomplete."""
+    if s[d + w.D_PHASE] not in (SYNC, HEAD) or s[d + w.D_UNBOOKED]:
+        s[w.INCOMPLETE] += 1
+    lose_sync(d, s)
+
+
+def whole_frame(buf: Octets, at: int, end: int) -> int:
+    """Return the end of the plausible frame at ``at`` (possibly beyond ``end``), or 0."""
+    if end - at < 7 or buf[at] not in (METHOD, HEADER, BODY, HEARTBEAT):
+        return 0
+    size = buf[at + 3] << 24 | buf[at + 4] << 16 | buf[at + 5] << 8 | buf[at + 6]
+    if size > MAX_FRAME >> 4 or (buf[at] == HEARTBEAT and size > 0) or (buf[at] == BODY and size == 0):
+        return 0
+    stop = at + 8 + size
+    if stop <= end and buf[stop - 1] != FRAME_END:
+        return 0
+    if buf[at] == METHOD:
+        if size < 4 or end - at < 11 or buf[at + 7] or buf[at + 9]:
+            return 0
+        if buf[at + 8] % 5 or buf[at + 8] > 90 or buf[at + 10] == 0 or buf[at + 10] > 120:
+            return 0
+    if buf[at] == HEADER and (size < HEADER_FIXED + 2 or end - at < 9 or buf[at + 7] or buf[at + 8] != 60):
+        return 0
+    return stop
+
+
+def plausible(buf: Octets, at: int, end: int) -> int:
+    """Return whether a frame begins at ``at``: with its end octet, or as only a method or header begins."""
+    stop = whole_frame(buf, at, end)
+    if stop == 0:
+        return 0
+    if stop > end:
+        return 1 if buf[at] in (METHOD, HEADER) else 0
+    return 1 if stop == end or whole_frame(buf, stop, end) or end - stop < 7 else 0
+
+
+def resync(buf: Octets, at: int, end: int) -> int:
+    """Return where the next plausible frame begins, ``end`` where none does."""
+    for pos in range(at, end):
+        if buf[pos] in (METHOD, HEADER, BODY, HEARTBEAT) and plausible(buf, pos, end):
+            return pos
+    return end

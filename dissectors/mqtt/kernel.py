@@ -1,0 +1,401 @@
+"""Kernel: MQTT on a stream of octets, whole or in any pieces. Books every octet; keeps nothing but the topic.
+
+The same packets as in codec.py, walked instead of decoded: section numbers are those of MQTT 5.0.
+"""
+
+from mqproof.dissectors.mqtt.tables import PacketType
+from mqproof.dissectors.packets import state as w
+from mqproof.dissectors.packets.booking import book
+from mqproof.dissectors.packets.keys import find_key, keep, start_key
+from mqproof.dissectors.packets.state import Octets, Words
+
+CONNECT = int(PacketType.CONNECT)
+CONNACK = int(PacketType.CONNACK)
+PUBLISH = int(PacketType.PUBLISH)
+PUBACK = int(PacketType.PUBACK)
+PUBREC = int(PacketType.PUBREC)
+PUBREL = int(PacketType.PUBREL)
+PUBCOMP = int(PacketType.PUBCOMP)
+SUBSCRIBE = int(PacketType.SUBSCRIBE)
+SUBACK = int(PacketType.SUBACK)
+UNSUBSCRIBE = int(PacketType.UNSUBSCRIBE)
+UNSUBACK = int(PacketType.UNSUBACK)
+PINGREQ = int(PacketType.PINGREQ)
+PINGRESP = int(PacketType.PINGRESP)
+DISCONNECT = int(PacketType.DISCONNECT)
+AUTH = int(PacketType.AUTH)
+
+# Phases: where in a packet the next octet stands.
+SYNC, FIRST, LENGTH, TOPIC_LENGTH, TOPIC, IDENTIFIER, PROPERTY_LENGTH, PROPERTIES = range(8)
+PAYLOAD, ACK, ACK_PROPERTIES, REST, NAME_LENGTH, NAME, LEVEL = range(8, 15)
+
+CHAIN = 4  # so many whole packets one after the other are MQTT, wherever they stand
+
+
+def feed(buf: Octets, at: int, end: int, c: int, d: int, s: Words, m: Octets) -> None:
+    """Walk the next octets of a direction's stream."""
+    while True:
+        if s[d + w.D_NEED] == 0:
+            advance(c, d, s, m)
+            continue
+        if at >= end:
+            return
+        phase = s[d + w.D_PHASE]
+        if phase == SYNC:
+            found = resync(buf, at, end, s[c + w.C_VERSION])
+            if found > at:
+                book(s, w.G_OTHER * w.PURPOSE_COUNT + w.P_UNDECODED, w.UNDECODED, found - at)
+            if found < end:
+                s[w.RESYNCS] += 1
+                begin(d, s)
+            at = found
+        elif phase == FIRST:
+            first_octet(buf[at], c, d, s)
+            at += 1
+        elif phase == LENGTH:
+            length_octet(buf[at], c, d, s)
+            at += 1
+        elif phase == PROPERTY_LENGTH:
+            property_length_octet(buf[at], d, s)
+            at += 1
+        else:
+            take = min(s[d + w.D_NEED], end - at)
+            consume(buf, at, take, phase, d, s, m)
+            at += take
+
+
+def consume(buf: Octets, at: int, take: int, phase: int, d: int, s: Words, m: Octets) -> None:
+    """Take octets of a phase that is a run of known length."""
+    layer = w.VARIABLE_HEADER
+    if phase == PAYLOAD:
+        layer = w.PAYLOAD
+    elif phase in (TOPIC, TOPIC_LENGTH):
+        layer = w.ROUTING
+        if phase == TOPIC:
+            keep(buf, at, take, d, s, m)
+    elif phase in (PROPERTIES, ACK_PROPERTIES):
+        layer = w.PROPERTIES
+    if phase in (TOPIC_LENGTH, IDENTIFIER, NAME_LENGTH, LEVEL):
+        value = s[d + w.D_VALUE]
+        for i in range(take):
+            value = value << 8 | buf[at + i]
+        s[d + w.D_VALUE] = value
+    book(s, s[d + w.D_CLASS], layer, take)
+    s[d + w.D_NEED] -= take
+    s[d + w.D_LEFT] -= take
+
+
+def enter(phase: int, need: int, d: int, s: Words) -> None:
+    """Begin a phase. One that needs more than the packet has left makes the packet malformed."""
+    if need > s[d + w.D_LEFT]:
+        malformed(d, s)
+        return
+    s[d + w.D_PHASE] = phase
+    s[d + w.D_NEED] = need
+    s[d + w.D_VALUE] = 0
+    s[d + w.D_SHIFT] = 0
+
+
+def begin(d: int, s: Words) -> None:
+    """Expect a packet's first octet."""
+    s[d + w.D_PHASE] = FIRST
+    s[d + w.D_NEED] = 1
+    s[d + w.D_DAMAGED] = 0
+
+
+def malformed(d: int, s: Words) -> None:
+    """Bytes that no version of MQTT allows: count them and look for the next packet."""
+    s[w.MALFORMED] += 1
+    lose_sync(d, s)
+
+
+def lose_sync(d: int, s: Words) -> None:
+    """Look for the next packet in what comes."""
+    s[d + w.D_PHASE] = SYNC
+    s[d + w.D_NEED] = 1
+
+
+def class_of(kind: int, qos: int) -> int:
+    """Return the class of a packet: whose it is, and to what purpose."""
+    if kind == PUBLISH:
+        return (w.G_QOS0 + qos) * w.PURPOSE_COUNT + w.P_APPLICATION
+    if kind == PUBACK:
+        return w.G_QOS1 * w.PURPOSE_COUNT + w.P_ACKNOWLEDGEMENT
+    if kind in (PUBREC, PUBREL, PUBCOMP):
+        return w.G_QOS2 * w.PURPOSE_COUNT + w.P_ACKNOWLEDGEMENT
+    if kind in (PINGREQ, PINGRESP):
+        return w.G_MQTT * w.PURPOSE_COUNT + w.P_KEEP_ALIVE
+    return w.G_MQTT * w.PURPOSE_COUNT + w.P_SETUP
+
+
+def legal_first(first: int, version: int) -> int:
+    """Return whether an octet can begin a packet (section 2.1); ``version`` 0 where it is not known."""
+    kind = first >> 4
+    flags = first & 15
+    if kind == 0:
+        return 0
+    if kind == PUBLISH:
+        return 1 if flags & 6 != 6 else 0
+    if kind == AUTH and version not in (0, 5):
+        return 0
+    if kind in (PUBREL, SUBSCRIBE, UNSUBSCRIBE):
+        return 1 if flags == 2 or (version in (0, 3) and flags == 10) else 0
+    return 1 if flags == 0 else 0
+
+
+def legal_length(kind: int, length: int, version: int) -> int:
+    """Return whether a packet of this type can have this remaining length."""
+    if kind in (PINGREQ, PINGRESP):
+        return 1 if length == 0 else 0
+    if kind == CONNECT:
+        return 1 if length >= 12 else 0
+    if kind in (DISCONNECT, AUTH):
+        return 1 if length == 0 or version in (0, 5) else 0
+    if kind in (PUBACK, PUBREC, PUBREL, PUBCOMP, UNSUBACK, CONNACK):
+        return 1 if length == 2 or (length > 2 and version in (0, 5)) else 0
+    if kind == SUBSCRIBE:
+        return 1 if length >= 5 else 0
+    if kind == UNSUBSCRIBE:
+        return 1 if length >= 4 else 0
+    return 1 if length >= 2 else 0
+
+
+def first_octet(first: int, c: int, d: int, s: Words) -> None:
+    """Section 2.1: type and flags."""
+    if not legal_first(first, s[c + w.C_VERSION]):
+        book(s, w.G_OTHER * w.PURPOSE_COUNT + w.P_UNDECODED, w.UNDECODED, 1)
+        malformed(d, s)
+        return
+    kind = first >> 4
+    s[d + w.D_KIND] = kind
+    s[d + w.D_FLAGS] = first & 15
+    s[d + w.D_CLASS] = class_of(kind, first >> 1 & 3)
+    s[d + w.D_SIZE] = 1
+    s[d + w.D_VALUE] = 0
+    s[d + w.D_SHIFT] = 0
+    s[d + w.D_PAYLOAD] = 0
+    s[d + w.D_PHASE] = LENGTH
+    book(s, s[d + w.D_CLASS], w.FRAMING, 1)
+
+
+def length_octet(octet: int, c: int, d: int, s: Words) -> None:
+    """Section 2.1.4: the remaining length, one octet of it."""
+    book(s, s[d + w.D_CLASS], w.FRAMING, 1)
+    s[d + w.D_SIZE] += 1
+    s[d + w.D_VALUE] += (octet & 127) << s[d + w.D_SHIFT]
+    s[d + w.D_SHIFT] += 7
+    if octet & 128:
+        if s[d + w.D_SHIFT] == 28:
+            malformed(d, s)
+        return
+    length = s[d + w.D_VALUE]
+    kind = s[d + w.D_KIND]
+    if not legal_length(kind, length, s[c + w.C_VERSION]):
+        malformed(d, s)
+        return
+    if s[c + w.C_VERSION] == 0:
+        s[c + w.C_VERSION] = inferred_version(kind, length)
+    s[d + w.D_LEFT] = length
+    s[d + w.D_SIZE] += length
+    if kind == PUBLISH:
+        start_key(d, s)
+        enter(TOPIC_LENGTH, 2, d, s)
+    elif kind == CONNECT:
+        enter(NAME_LENGTH, 2, d, s)
+    elif kind in (PUBACK, PUBREC, PUBREL, PUBCOMP):
+        enter(ACK, min(3, length), d, s)
+    else:
+        enter(REST, length, d, s)
+
+
+def inferred_version(kind: int, length: int) -> int:
+    """Return the version that a packet's length gives away, 0 where it does not (the CONNECT was not seen)."""
+    if kind in (CONNACK, UNSUBACK) and length == 2:
+        return 4
+    if kind == AUTH or (kind == DISCONNECT and length > 0):
+        return 5
+    return 5 if length > 2 and kind in (CONNACK, UNSUBACK, PUBACK, PUBREC, PUBREL, PUBCOMP) else 0
+
+
+def property_length_octet(octet: int, d: int, s: Words) -> None:
+    """Section 2.2.2.1: the length of a PUBLISH's properties, one octet of it."""
+    book(s, s[d + w.D_CLASS], w.PROPERTIES, 1)
+    s[d + w.D_LEFT] -= 1
+    s[d + w.D_VALUE] += (octet & 127) << s[d + w.D_SHIFT]
+    s[d + w.D_SHIFT] += 7
+    if octet & 128:
+        if s[d + w.D_SHIFT] == 28 or s[d + w.D_LEFT] == 0:
+            malformed(d, s)
+        return
+    enter(PROPERTIES, s[d + w.D_VALUE], d, s)
+
+
+def advance(c: int, d: int, s: Words, m: Octets) -> None:
+    """A phase is complete: go to the next one."""
+    phase = s[d + w.D_PHASE]
+    left = s[d + w.D_LEFT]
+    if phase == TOPIC_LENGTH:
+        enter(TOPIC, s[d + w.D_VALUE], d, s)
+    elif phase == TOPIC and s[d + w.D_FLAGS] & 6:
+        enter(IDENTIFIER, 2, d, s)
+    elif phase in (TOPIC, IDENTIFIER):
+        s[d + w.D_ID] = s[d + w.D_VALUE] if phase == IDENTIFIER else 0
+        if s[c + w.C_VERSION] == 5:
+            enter(PROPERTY_LENGTH, 1, d, s)
+        else:
+            s[d + w.D_PAYLOAD] = left
+            enter(PAYLOAD, left, d, s)
+    elif phase == PROPERTIES:
+        s[d + w.D_PAYLOAD] = left
+        enter(PAYLOAD, left, d, s)
+    elif phase == ACK:
+        enter(ACK_PROPERTIES, left, d, s)
+    elif phase == NAME_LENGTH:
+        enter(NAME, s[d + w.D_VALUE], d, s)
+    elif phase == NAME:
+        enter(LEVEL, 1, d, s)
+    elif phase == LEVEL:
+        s[c + w.C_VERSION] = s[d + w.D_VALUE] & 127  # bridges set the high bit
+        s[c + w.C_CLIENT] = side_of(c, d)
+        enter(REST, left, d, s)
+    else:
+        packet_done(c, d, s, m)
+        begin(d, s)
+
+
+def side_of(c: int, d: int) -> int:
+    """Return which side of the connection a direction is."""
+    return 0 if d == c + w.CONN_HEAD else 1
+
+
+def role_of(c: int, d: int, s: Words) -> int:
+    """Return who sends in a direction."""
+    client = s[c + w.C_CLIENT]
+    if client < 0:
+        return w.ROLE_UNKNOWN
+    return w.ROLE_CLIENT if client == side_of(c, d) else w.ROLE_BROKER
+
+
+def packet_done(c: int, d: int, s: Words, m: Octets) -> None:
+    """Count a complete packet."""
+    kind = s[d + w.D_KIND]
+    if kind in (SUBSCRIBE, UNSUBSCRIBE, PINGREQ):
+        s[c + w.C_CLIENT] = side_of(c, d)
+    elif kind in (CONNACK, SUBACK, UNSUBACK, PINGRESP):
+        s[c + w.C_CLIENT] = 1 - side_of(c, d)
+    role = role_of(c, d, s)
+    row = w.KINDS + (w.K_MQTT + kind) * w.KIND_WORDS
+    s[row + w.N_COUNT] += 1
+    s[row + w.N_BYTES] += s[d + w.D_SIZE]
+    s[row + w.N_FROM_CLIENT] += 1 if role == w.ROLE_CLIENT else 0
+    s[row + w.N_FROM_BROKER] += 1 if role == w.ROLE_BROKER else 0
+    s[w.DAMAGED] += s[d + w.D_DAMAGED]
+    s[c + w.C_FRAMES] += 1
+    if kind == PUBLISH:
+        s[row + w.N_PAYLOAD] += s[d + w.D_PAYLOAD]
+        message_done(role, d, s, m)
+
+
+def message_done(role: int, d: int, s: Words, m: Octets) -> None:
+    """Count a complete PUBLISH as an application message, and its topic."""
+    flags = s[d + w.D_FLAGS]
+    group = w.G_QOS0 + (flags >> 1 & 3)
+    row = w.MESSAGES + (group * 4 + role) * w.MESSAGE_WORDS
+    s[row + w.N_MESSAGES] += 1
+    s[row + w.N_MESSAGE_PAYLOAD] += s[d + w.D_PAYLOAD]
+    s[row + w.N_REPEATED] += flags >> 3
+    s[row + w.N_RETAINED] += flags & 1
+    s[row + w.N_FRAME_BYTES] += s[d + w.D_SIZE]
+    entry = w.KEY_OTHER if s[d + w.D_DAMAGED] else find_key(w.G_MQTT, d, s, m)
+    s[entry + w.KEY_CREDIT] += 1
+    s[entry + (w.KEY_DELIVERED if role == w.ROLE_BROKER else w.KEY_PUBLISHED)] += 1
+    s[entry + w.KEY_PAYLOAD] += s[d + w.D_PAYLOAD]
+    s[entry + w.KEY_BYTES] += s[d + w.D_SIZE]
+
+
+def lose(count: int, d: int, s: Words) -> None:
+    """Octets are missing from the stream: go on inside the packet where it is longer, else look for the next one."""
+    phase = s[d + w.D_PHASE]
+    if phase in (SYNC, FIRST, LENGTH) or count > s[d + w.D_LEFT]:
+        if phase not in (SYNC, FIRST):
+            s[w.INCOMPLETE] += 1
+        lose_sync(d, s)
+        return
+    s[d + w.D_DAMAGED] = 1
+    if count <= s[d + w.D_NEED] and phase in (PAYLOAD, REST, PROPERTIES, ACK_PROPERTIES):
+        s[d + w.D_NEED] -= count
+        s[d + w.D_LEFT] -= count
+        return
+    s[d + w.D_LEFT] -= count
+    s[d + w.D_PHASE] = REST
+    s[d + w.D_NEED] = s[d + w.D_LEFT]
+
+
+def finish(d: int, s: Words) -> None:
+    """The stream ends: a packet that has begun stays incomplete."""
+    if s[d + w.D_PHASE] not in (SYNC, FIRST):
+        s[w.INCOMPLETE] += 1
+    lose_sync(d, s)
+
+
+def whole_packet(buf: Octets, at: int, end: int, version: int) -> int:
+    """Return the end of the plausible packet at ``at`` (possibly beyond ``end``), or 0."""
+    if end - at < 2 or not legal_first(buf[at], version):
+        return 0
+    kind = buf[at] >> 4
+    length = 0
+    body = 0
+    for i in range(4):
+        if at + 1 + i >= end:
+            return 0
+        octet = buf[at + 1 + i]
+        length += (octet & 127) << 7 * i
+        if octet < 128:
+            body = at + 2 + i
+            break
+    if body == 0 or not legal_length(kind, length, version):
+        return 0
+    if kind == PUBLISH and not plausible_topic(buf, body, min(end, body + length), buf[at] & 6):
+        return 0
+    return body + length
+
+
+def plausible_topic(buf: Octets, at: int, end: int, acknowledged: int) -> int:
+    """Return whether a topic name stands at ``at``: not empty, no control characters, no wildcards."""
+    if end - at < 3:
+        return 0
+    length = buf[at] << 8 | buf[at + 1]
+    if length == 0 or at + 2 + length + (2 if acknowledged else 0) > end:
+        return 0
+    for i in range(length):
+        octet = buf[at + 2 + i]
+        if octet < 32 or octet in (35, 43, 127):
+            return 0
+    return 1
+
+
+def plausible(buf: Octets, at: int, end: int, version: int, edge: int) -> int:
+    """Return whether a chain of packets begins at ``at``. ``edge``: a segment begins there, so less proof will do."""
+    count = 0
+    pos = at
+    while pos < end and count < CHAIN:
+        stop = whole_packet(buf, pos, end, version)
+        if stop == 0:
+            return 0
+        count += 1
+        if stop > end:
+            return 1 if edge and (count > 1 or buf[pos] >> 4 == PUBLISH) else 0
+        pos = stop
+    if count == CHAIN:
+        return 1
+    return 1 if edge or count > 1 else 0
+
+
+def resync(buf: Octets, at: int, end: int, version: int) -> int:
+    """Return where the next plausible packet begins, ``end`` where none does."""
+    if plausible(buf, at, end, version, 1):
+        return at
+    for pos in range(at + 1, end):
+        if plausible(buf, pos, end, version, 0):
+            return pos
+    return end

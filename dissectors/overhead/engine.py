@@ -1,0 +1,69 @@
+"""Runs the kernels over files: the arrays, the chunks, and what to do between them."""
+
+from collections.abc import Callable
+from typing import Any, Final
+
+from mqproof.dissectors.amqp import kernel as amqp_kernel
+from mqproof.dissectors.overhead import walk as kernels
+from mqproof.dissectors.overhead.summary import Summary, summarise
+from mqproof.dissectors.packets import state as w
+from mqproof.dissectors.packets.pcap import Source
+
+Progress = Callable[[int], None]
+GROWTH: Final = 4
+
+
+class Plain:
+    """The kernels as they are written: lists and bytearrays, no compiler."""
+
+    name = "python"
+
+    def __init__(self) -> None:
+        self.m: Any = bytearray(w.M_SIZE)
+        self.s: Any = [0] * (w.CONN_TABLE + w.FIRST_CONNS * w.CONN_WORDS)
+        self.s[w.CONN_LIMIT] = w.FIRST_CONNS
+
+    def view(self, buffer: bytearray) -> Any:
+        """Return the buffer as the kernels want it."""
+        return buffer
+
+    def walk(self, view: Any, end: int) -> int:
+        """Walk what is in the buffer."""
+        return kernels.walk(view, end, self.s, self.m)
+
+    def finish(self) -> None:
+        """Bring the books to an end."""
+        kernels.finish(self.s, self.m)
+
+    def grow(self) -> None:
+        """Make room for more connections."""
+        limit = min(self.s[w.CONN_LIMIT] * GROWTH, w.MAX_CONNS)
+        self.s.extend([0] * (w.CONN_TABLE + limit * w.CONN_WORDS - len(self.s)))
+        self.s[w.CONN_LIMIT] = limit
+
+
+def analyze(name: str, *, engine: Any = None, progress: Progress | None = None) -> Summary:
+    """Return the account of one capture ("-": standard input). ``progress`` is told the octets read so far.
+
+    A file that is cut off gives what is there; the summary's notes say where it stops. Raises CaptureError.
+    """
+    runner = engine or Plain()
+    s = runner.s
+    amqp_kernel.install(s)
+    with Source(name) as source:
+        source.start(s)
+        view = runner.view(source.buffer)
+        while True:
+            status = runner.walk(view, source.end)
+            if status == w.GROW:
+                runner.grow()
+                s = runner.s
+            elif status == w.CORRUPT:
+                source.corrupt(s)
+                break
+            elif not (source.more(s) if status == w.MORE else source.block(s)):
+                break
+            if progress is not None:
+                progress(source.base)
+        runner.finish()
+        return summarise(name, s, runner.m, source.notes)
