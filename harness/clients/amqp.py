@@ -17,7 +17,7 @@ from mqproof.dissectors.amqp.codec import Decoder, Malformed, Method
 from mqproof.dissectors.amqp.tables import BY_ID
 from mqproof.harness.patience import patience
 from mqproof.harness.targets.target import Target
-from mqproof.harness.verdicts import Blocked
+from mqproof.harness.verdicts import Blocked, Deviation
 from mqproof.harness.wires.amqp_message import Event, Message, masked
 from mqproof.harness.wires.amqp_verbs import Things, Verbs
 from mqproof.harness.wires.base import Transcript, tls_context
@@ -165,6 +165,12 @@ class Consumer:
     def take(self, number: int) -> list[Message]:
         """Return the next ``number`` messages. Raises Blocked when fewer come."""
         return [self.next() for _ in range(number)]
+
+    def must_take(self, number: int) -> list[Message]:
+        """Accuse the broker unless it delivers so many messages; return them."""
+        if not self.client.pump(lambda: len(self._messages) >= number):
+            raise Deviation(f"{number} deliveries", f"{len(self._messages)} before the deadline")
+        return self.take(number)
 
     def ack(self, message: Message, *, multiple: bool = False) -> None:
         """Acknowledge one message, or all up to it."""

@@ -173,6 +173,11 @@ class AmqpWire(Verbs):
         """Return the next messages that are delivered. Raises Blocked when fewer come."""
         return [self.receive(channel=channel) for _ in range(number)]
 
+    def must_take(self, number: int, *, channel: int | None = None) -> list[Message]:
+        """Accuse the broker unless it delivers so many messages; return them."""
+        events = [self.must_receive("basic.deliver", channel=channel) for _ in range(number)]
+        return [event for event in events if isinstance(event, Message)]
+
     def fence(self, channel: int = 1) -> None:
         """Two round trips on a channel: what the broker did before has arrived when they have ended (section 4.6)."""
         for _ in range(2):

@@ -3,7 +3,6 @@
 from collections.abc import Callable
 
 import pytest
-
 from mqproof.harness.clients.amqp import AmqpClient
 from mqproof.harness.plugin.fixtures import Cleanup, Names
 from mqproof.harness.targets.target import Target

@@ -7,7 +7,6 @@ def fill(wire, queue, number):
     return [wire.publish("", queue) for _ in range(number)]
 
 
-@pytest.mark.sanity
 @pytest.mark.normative("amqp-0-9-1:3.1.7/prefetch", "amqp-0-9-1:basic.qos.prefetch-count/01")
 @pytest.mark.parametrize("window", [1, 3])
 def test_consumer_is_given_no_more_than_its_prefetch_count(wire, window):
@@ -47,7 +46,7 @@ def test_prefetch_of_zero_means_no_limit(wire):
     bodies = fill(wire, queue, 50)
     wire.call("basic.qos", prefetch_count=0)
     wire.consume(queue)
-    assert [message.body for message in wire.take(50)] == bodies
+    assert [message.body for message in wire.must_take(50)] == bodies
 
 
 @pytest.mark.normative("amqp-0-9-1:basic.qos.prefetch-count/01")
@@ -55,7 +54,7 @@ def test_no_ack_consumer_is_not_limited(wire):
     queue = wire.queue()
     bodies = fill(wire, queue, 5)
     wire.consume(queue, prefetch=1, no_ack=True)
-    assert [message.body for message in wire.take(5)] == bodies
+    assert [message.body for message in wire.must_take(5)] == bodies
 
 
 @pytest.mark.normative("amqp-0-9-1:basic.qos.prefetch-count/01")

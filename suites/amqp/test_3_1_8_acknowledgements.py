@@ -1,7 +1,6 @@
 """AMQP 0-9-1 sections 3.1.8 and 4.5: acknowledgements, and what becomes of a dead worker's messages."""
 
 import pytest
-
 from mqproof.harness.wires.amqp import AmqpWire
 
 DEATHS = {
@@ -12,7 +11,6 @@ DEATHS = {
 }
 
 
-@pytest.mark.sanity
 @pytest.mark.normative("amqp-0-9-1:3.1.8/explicit-ack")
 def test_acknowledged_message_does_not_come_back(amqp):
     queue = amqp.queue()
@@ -36,7 +34,7 @@ def test_messages_of_a_dead_worker_come_back_redelivered_and_in_order(amqp, wire
     worker.consume(queue)
     worker.take(3)
     DEATHS[death](worker)
-    again = amqp.consume(queue).take(3)
+    again = amqp.consume(queue).must_take(3)
     assert [(message.body, message.redelivered) for message in again] == [(body, True) for body in bodies]
 
 
@@ -103,17 +101,16 @@ def test_delivery_to_a_no_ack_consumer_is_final(amqp, wires):
     bodies = [amqp.publish("", queue) for _ in range(3)]
     worker = wires()
     worker.consume(queue, no_ack=True)
-    got = [message.body for message in worker.take(3)]
+    got = [message.body for message in worker.must_take(3)]
     worker.close_channel()
     assert (got, amqp.drain(queue)) == (bodies, [])
 
 
-@pytest.mark.sanity
 @pytest.mark.normative("amqp-0-9-1:3.1.4/fifo-one-consumer", "amqp-0-9-1:4.7/order")
 def test_one_consumer_receives_in_the_order_of_publishing(amqp):
     queue = amqp.queue()
     bodies = [amqp.publish("", queue) for _ in range(20)]
-    assert [message.body for message in amqp.consume(queue).take(20)] == bodies
+    assert [message.body for message in amqp.consume(queue).must_take(20)] == bodies
 
 
 @pytest.mark.normative("amqp-0-9-1:3.1.8/explicit-ack")

@@ -14,7 +14,6 @@ def reject(wire, tag, *, requeue):
 REFUSALS = pytest.mark.parametrize("refuse", [pytest.param(nack, marks=pytest.mark.needs("basic.nack")), reject])
 
 
-@pytest.mark.sanity
 @pytest.mark.normative("amqp-0-9-1:negative-acks/01")
 @REFUSALS
 def test_refused_message_comes_back_redelivered(wire, refuse):
@@ -95,7 +94,7 @@ def test_refused_message_goes_to_another_consumer(amqp, wires, refuse):
     first.call("basic.cancel", consumer_tag="first")
     second.consume(queue)
     refuse(first, message.delivery_tag, requeue=True)
-    again = second.receive()
+    (again,) = second.must_take(1)
     assert (again.body, again.redelivered) == (bodies[0], True)
 
 
