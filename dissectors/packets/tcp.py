@@ -1,7 +1,7 @@
 """Kernel: TCP. Finds the connection, puts segments in order, and tells what to do next.
 
 The walk asks :func:`segment` once per packet and :func:`proceed` until DONE; the answers are orders: FEED (octets of
-the packet are next in the stream), FEED_EARLY (a segment that came early is next), SKIP (octets that the capture lacks).
+the packet are next in the stream), FEED_EARLY (a segment that came early is next), SKIP (the capture lacks octets).
 RFC 9293. Sequence numbers are compared modulo 2**32.
 """
 
