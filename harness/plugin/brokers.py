@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 from mqproof.harness.plugin.state import options
-from mqproof.harness.targets.drivers import Driver
+from mqproof.harness.targets.drivers.base import Driver
 from mqproof.harness.targets.errors import TargetError
 from mqproof.harness.targets.opening import open_all, plan
 from mqproof.harness.targets.target import BadTarget, Target, Tls

@@ -32,8 +32,7 @@ def register(config: pytest.Config) -> None:
         from mqproof.harness.plugin.recorder import Recorder
 
         manager.register(Recorder(config), "mqproof-recorder")
-        if manager.hasplugin("xdist"):
-            manager.register(Controller(config), "mqproof-controller")
+        manager.register(Controller(config), "mqproof-controller")
 
 
 class Core:
@@ -85,6 +84,7 @@ class Controller:
     def __init__(self, config: pytest.Config) -> None:
         self.config = config
 
+    @pytest.hookimpl(optionalhook=True)
     def pytest_configure_node(self, node: Any) -> None:
         """Send the state to one worker."""
         state = state_of(self.config)

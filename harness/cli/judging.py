@@ -1,0 +1,208 @@
+"""What ``mqproof test`` does: open the targets, run the suites in pytest of our own configuration, sum up."""
+
+import json
+import signal
+import sys
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from mqproof.harness.cli.exits import INTERNAL, INTERRUPTED, UNREACHABLE, USAGE, exit_code
+from mqproof.harness.cli.pytest_run import BadUsage, Suites, run_suites
+from mqproof.harness.evidence import scrub, secrets_of
+from mqproof.harness.patience import patience
+from mqproof.harness.plugin.brokers import with_unique_names
+from mqproof.harness.reporting.progress import LiveProgress
+from mqproof.harness.reporting.terminal import print_summary
+from mqproof.harness.run import Run, load, new_folder, write_atomically
+from mqproof.harness.statements.registry import UnknownStatement, find, statements
+from mqproof.harness.targets.drivers import DRIVERS
+from mqproof.harness.targets.errors import TargetError
+from mqproof.harness.targets.opening import open_all, plan, read_password
+from mqproof.harness.targets.target import BadTarget, Target, Tls
+from rich.console import Console
+
+
+@dataclass(slots=True)
+class Wishes:
+    """What the user asked for, as the options say it."""
+
+    targets: list[str]
+    suites: list[str]
+    statements: list[str]
+    levels: list[str]
+    sections: list[str]
+    keyword: str
+    quick: bool
+    record: bool
+    json_out: str
+    out: Path | None
+    workers: int
+    patience: float
+    prefix: str
+    ca_file: Path | None
+    insecure: bool
+    password_file: Path | None
+    destructive: bool
+    fail_on: str
+
+
+def judge_brokers(wishes: Wishes) -> int:
+    """Run the suites and return the exit code; every error is one line on stderr."""
+    console = Console(stderr=wishes.json_out == "-", highlight=False)
+    try:
+        with _interruptible():
+            return _judge(wishes, console)
+    except (BadUsage, BadTarget, UnknownStatement) as error:
+        return _fail(USAGE, error)
+    except TargetError as error:
+        return _fail(UNREACHABLE, error)
+    except KeyboardInterrupt:
+        return _fail(INTERRUPTED, "interrupted before the first test")
+    except OSError as error:
+        return _fail(INTERNAL, error)
+
+
+def _judge(wishes: Wishes, console: Console) -> int:
+    suites = check(wishes)
+    patience.factor = wishes.patience
+    words = wanted_words(wishes.targets, wishes.suites)
+    folder = _run_folder(wishes.out)
+    with ExitStack() as resources:
+        with console.status(f"opening {', '.join(wishes.targets)}") if console.is_terminal else ExitStack():
+            targets = _open(wishes, words, folder, resources)
+        live = LiveProgress(console)
+        try:
+            run_suites(suites.select({target.protocol for target in targets}), targets, folder, _options(wishes), live)
+        finally:
+            live.stop()
+    scrub(folder, secrets_of(targets))
+    return _conclude(wishes, folder, live, console)
+
+
+def _open(wishes: Wishes, words: Sequence[str], folder: Path, resources: ExitStack) -> list[Target]:
+    tls = Tls(wishes.ca_file, wishes.insecure) if wishes.ca_file or wishes.insecure else None
+    password = read_password(wishes.password_file)
+    targets = with_unique_names(open_all(words, resources, tls=tls, password=password))
+    if not wishes.record:
+        return targets
+    from mqproof.harness.recording import record
+
+    return list(resources.enter_context(record(targets, folder / "captures")))
+
+
+def check(wishes: Wishes) -> Suites:
+    """Return the suites to run. Raises BadUsage, BadTarget and UnknownStatement for what cannot be wished."""
+    if wishes.patience <= 0:
+        raise BadUsage("--patience must be greater than 0")
+    if wishes.fail_on not in ("must", "should"):
+        raise BadUsage(f"--fail-on {wishes.fail_on}: say must or should")
+    levels = {statement.level.upper() for statement in statements()}
+    for level in wishes.levels:
+        if level.upper() not in levels:
+            raise BadUsage(f"--level {level}: no statement has it; there are {', '.join(sorted(levels))}")
+    ids = {statement.id for statement in statements()}
+    for identifier in wishes.statements:
+        if identifier not in ids:
+            find(identifier)
+    for word in wishes.targets:
+        plan(word)
+    return Suites(wishes.suites)
+
+
+def wanted_words(words: Sequence[str], suites: Sequence[str]) -> list[str]:
+    """Return the targets' words, with local brokers narrowed to the protocols that the suites need.
+
+    Raises BadUsage when nothing is left.
+    """
+    protocols = [suite for suite in suites if suite in ("amqp", "mqtt")]
+    if not protocols or "recovery" in suites:
+        return list(words)
+    narrowed = []
+    for word in words:
+        if word not in DRIVERS:
+            narrowed.append(word)
+        else:
+            spoken = [protocol for protocol in DRIVERS[word].protocols if protocol in protocols]
+            narrowed += [f"{word}-{protocol}" for protocol in spoken] if len(DRIVERS[word].protocols) > 1 else (
+                [word] if spoken else []
+            )
+    if not narrowed:
+        raise BadUsage(f"{', '.join(words)} cannot speak what --suite {' --suite '.join(suites)} needs")
+    return narrowed
+
+
+def _run_folder(out: Path | None) -> Path:
+    if out is None:
+        return new_folder()
+    if (out / "run.json").exists():
+        raise BadUsage(f"--out {out} holds a run already: name another folder")
+    out.mkdir(parents=True, exist_ok=True)
+    return out.resolve()
+
+
+def _options(wishes: Wishes) -> list[str]:
+    options = [f"--mqproof-patience={wishes.patience}", f"--mqproof-fail-on={wishes.fail_on}"]
+    options += [f"--mqproof-statement={identifier}" for identifier in wishes.statements]
+    options += [f"--mqproof-level={level}" for level in wishes.levels]
+    options += [f"--mqproof-section={text}" for text in wishes.sections]
+    options += [f"--mqproof-prefix={wishes.prefix}"] if wishes.prefix else []
+    options += ["--mqproof-destructive"] if wishes.destructive else []
+    options += ["-m", "not slow"] if wishes.quick else []
+    options += ["-k", wishes.keyword] if wishes.keyword else []
+    return [*options, f"--numprocesses={wishes.workers or 'logical'}"]
+
+
+def _conclude(wishes: Wishes, folder: Path, live: LiveProgress, console: Console) -> int:
+    run = load(folder)
+    run.errors += live.errors
+    if live.errors:
+        run.finish(complete=False)
+    run.save(folder)
+    _write_copy(wishes.json_out, run)
+    print_summary(run, console)
+    for error in run.errors[:10]:
+        console.print(f"error: {error}", style="bold red", soft_wrap=True, markup=False)
+    console.print(f"\n{len(run.tests)} of {run.planned} tests ended; run directory: {_near(folder)}", soft_wrap=True)
+    if live.interrupted:
+        return _fail(INTERRUPTED, "interrupted: the run is not complete")
+    code = INTERNAL if live.errors else exit_code(run, fail_on_should=wishes.fail_on == "should")
+    if run.planned == 0 and not run.errors:
+        return _fail(code, "no test fits: look at --suite, --statement, --level, --section and -k")
+    return code
+
+
+def _write_copy(path: str, run: Run) -> None:
+    text = json.dumps(asdict(run), indent=1) + "\n"
+    if path == "-":
+        sys.stdout.write(text)
+    elif path:
+        write_atomically(Path(path), text)
+
+
+def _near(folder: Path) -> str:
+    try:
+        return str(folder.relative_to(Path.cwd()))
+    except ValueError:
+        return str(folder)
+
+
+def _fail(code: int, error: object) -> int:
+    sys.stderr.write(f"mqproof: {error}\n")
+    return code
+
+
+@contextmanager
+def _interruptible() -> Iterator[None]:
+    """Let SIGTERM end a run as Ctrl-C does: with what there is written down."""
+
+    def interrupt(number: int, frame: Any) -> None:
+        raise KeyboardInterrupt
+
+    before = signal.signal(signal.SIGTERM, interrupt)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
