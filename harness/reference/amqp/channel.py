@@ -13,6 +13,7 @@ from mqproof.dissectors.amqp.tables import METHODS
 from mqproof.harness.reference.amqp.consumers import Consumer
 from mqproof.harness.reference.amqp.content import Assembly
 from mqproof.harness.reference.amqp.errors import Refusal
+from mqproof.harness.reference.amqp.frames import check_names
 from mqproof.harness.reference.amqp.message import Entry, Message
 from mqproof.harness.reference.amqp.queue import Queue
 from mqproof.harness.reference.amqp.transaction import Transaction
@@ -67,9 +68,9 @@ class Channel:
     # Frames in
 
     def receive_method(self, frame: Method, handlers: dict[str, Handler]) -> None:
-        """Act on a method. Raises Refusal: 505 inside a content (section 4.2.6), 503 for one that only clients get."""
-        if self._content is not None:
-            raise Refusal(505, f"{frame.name} where the content of basic.publish is due")
+        """Act on a method. Raises Refusal: 505 inside a content, 503 for one that only clients get."""
+        self.expect_no_content(frame)
+        check_names(frame.arguments.get("arguments"))
         handler = handlers.get(frame.name)
         if handler is None:
             raise Refusal(503, f"{frame.name} is not for servers here")
@@ -79,10 +80,20 @@ class Channel:
         self.flush_confirms()
         handler(self, frame.arguments)
 
+    def expect_no_content(self, frame: Method) -> None:
+        """Refuse a method inside a content with 505.
+
+        Section 4.2.6 also says that any non-content frame marks the end of a content, so that a sender may abort it;
+        but whoever receives an incomplete content must raise 505, and that is what remains visible.
+        """
+        if self._content is not None:
+            raise Refusal(505, f"{frame.name} where the content of basic.publish is due")
+
     def receive_header(self, frame: ContentHeader, payload: bytes, publish: "Publish") -> None:
         """Take a content header; ``publish`` is called when the content is complete. Raises Refusal 505 or 501."""
         if self._content is None:
             raise Refusal(505, "a content header that no method announced")
+        check_names(frame.properties.get("headers"))
         self._content.take_header(frame, payload)
         self._finish_content(publish)
 

@@ -102,6 +102,9 @@ def get(channel: Channel, arguments: dict[str, Any]) -> None:
     if entry is None:
         channel.send("basic.get-empty")
         return
+    if not channel.connection.fits(entry.message.header):
+        queue.put_back([entry])
+        raise Refusal(311, "the content header of the next message exceeds the agreed frame size")
     channel.send_content(
         "basic.get-ok",
         entry.message,

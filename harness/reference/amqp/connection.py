@@ -6,7 +6,6 @@ connection.open is answered by closing the socket and nothing else.
 
 import logging
 from collections.abc import Callable
-from enum import Enum, auto
 from typing import Any, Final
 
 from mqproof.dissectors.amqp.codec import (
@@ -21,28 +20,24 @@ from mqproof.dissectors.amqp.codec import (
     encode,
 )
 from mqproof.dissectors.amqp.tables import FRAME_OVERHEAD, METHODS, PROTOCOL_HEADER, FrameType
-from mqproof.harness.reference.amqp import class_basic, class_exchange, class_queue, negotiation, publishing
-from mqproof.harness.reference.amqp.broker import CLOSED_VHOST, Broker
+from mqproof.harness.reference.amqp import (
+    access,
+    class_basic,
+    class_connection,
+    class_exchange,
+    class_queue,
+    publishing,
+)
+from mqproof.harness.reference.amqp.broker import Broker
 from mqproof.harness.reference.amqp.channel import Channel, Handler
 from mqproof.harness.reference.amqp.errors import Abort, Refusal
 from mqproof.harness.reference.amqp.frames import FrameReader, answer_to
 from mqproof.harness.reference.amqp.message import Message
+from mqproof.harness.reference.amqp.phases import Phase
 from mqproof.harness.reference.amqp.topology import VirtualHost
 
 HIGH_WATER: Final = 1024 * 1024  # octets of output that wait for the socket before deliveries pause
 _log = logging.getLogger(__name__)
-
-
-class Phase(Enum):
-    """Where a connection stands: what it waits for, or how far its end has come."""
-
-    HEADER = auto()
-    START_OK = auto()
-    TUNE_OK = auto()
-    OPEN = auto()
-    RUNNING = auto()
-    CLOSING = auto()
-    ENDED = auto()
 
 
 class Connection:
@@ -61,14 +56,14 @@ class Connection:
         self.client_properties: dict[str, Any] = {}
         self.socket_full = False
         self.starved = False
-        self._host = host
+        self.host = host
         self._wake = wake
         self._reader = FrameReader(self.frame_max)
         self._head = b""
         self._out: list[bytes] = []
         self._pending = 0
-        self._method: Method | None = None
-        self._last_in = self._last_out = broker.clock.time()
+        self.method: Method | None = None
+        self._last_in = broker.clock.time()
         self._deadline = broker.clock.call_later(broker.settings.handshake_timeout, self._too_late)
         broker.connections[self] = None
 
@@ -79,13 +74,17 @@ class Connection:
         self._last_in = self.broker.clock.time()
         if self.phase is Phase.HEADER:
             data = self._take_protocol_header(data)
+        if self.phase in (Phase.HEADER, Phase.ENDED):
+            return
         self._reader.feed(data)
-        while self.phase not in (Phase.ENDED, Phase.HEADER) and self._step():
+        while self._step():
             pass
-        if self.confirms_due:
-            due, self.confirms_due = self.confirms_due, {}
-            for channel in due:
-                channel.flush_confirms()
+        self._flush_confirms()
+
+    def _flush_confirms(self) -> None:
+        due, self.confirms_due = self.confirms_due, {}
+        for channel in due:
+            channel.flush_confirms()
 
     def output(self) -> bytes:
         """Return the octets that wait for the socket, and forget them."""
@@ -111,14 +110,18 @@ class Connection:
 
     def lost(self) -> None:
         """Note that the socket is gone: queue again what was unacknowledged, delete what was exclusive."""
-        self._tear_down()
-        self._end()
+        self.tear_down()
+        self.end()
 
     # Frames out
 
     def send(self, channel: int, name: str, arguments: dict[str, Any]) -> None:
         """Send a method."""
         self._write(encode(Method(channel, name, arguments)))
+
+    def fits(self, payload: bytes) -> bool:
+        """Tell whether a payload fits one frame of the agreed size."""
+        return not self.frame_max or len(payload) + FRAME_OVERHEAD <= self.frame_max
 
     def send_content(self, channel: int, name: str, arguments: dict[str, Any], message: Message) -> None:
         """Send a method with a message, its body cut to the agreed frame size (4.2.3/never-oversized)."""
@@ -140,8 +143,10 @@ class Connection:
     # Frames in
 
     def _step(self) -> bool:
-        """Handle one frame; False when more octets are needed."""
-        self._method = None
+        """Handle one frame; False when more octets are needed, or none any more."""
+        if self.phase is Phase.ENDED:
+            return False
+        self.method = None
         number = 0
         try:
             frame = self._reader.next()
@@ -168,17 +173,13 @@ class Connection:
         elif isinstance(frame, Heartbeat):
             if frame.channel or frame.payload:
                 raise Refusal(501, "a heartbeat on a channel or with a payload")  # 4.2.7/heartbeat-channel-zero
-        elif isinstance(frame, ContentHeader):
-            self._method = self._content_channel(frame.channel).method_in_content
-            self.channels[frame.channel].receive_header(frame, self._reader.payload, publishing.publish)
-        elif isinstance(frame, Body):
-            self._method = self._content_channel(frame.channel).method_in_content
-            self.channels[frame.channel].receive_body(frame, publishing.publish)
+        elif isinstance(frame, ContentHeader | Body):
+            self._handle_content(frame)
         else:
             raise Abort("a protocol header in the middle of a connection")
 
     def _handle_method(self, frame: Method) -> None:
-        self._method = frame
+        self.method = frame
         is_connection = METHODS[frame.name].class_name == "connection"
         if is_connection != (frame.channel == 0):
             raise Refusal(503, f"{frame.name} on channel {frame.channel}")  # 4.2.3/channel-zero
@@ -193,17 +194,24 @@ class Connection:
         elif channel is None:
             raise Refusal(504, f"channel {frame.channel} is not open")
         elif frame.name == "channel.close":
-            self._close_channel(channel)
+            self._close_channel(channel, frame)
         elif channel.closing:
             if frame.name == "channel.close-ok":
                 del self.channels[frame.channel]
         else:
             channel.receive_method(frame, HANDLERS)
 
-    def _content_channel(self, number: int) -> Channel:
-        if number not in self.channels or self.phase is not Phase.RUNNING:
-            raise Refusal(504, f"content on channel {number}, which is not open")  # 4.2.6.1/channel-not-zero
-        return self.channels[number]
+    def _handle_content(self, frame: ContentHeader | Body) -> None:
+        channel = self.channels.get(frame.channel)
+        if channel is None or self.phase is not Phase.RUNNING:
+            raise Refusal(504, f"content on channel {frame.channel}, which is not open")  # 4.2.6.1/channel-not-zero
+        if channel.closing:
+            return  # rule channel.close/stability
+        self.method = channel.method_in_content
+        if isinstance(frame, ContentHeader):
+            channel.receive_header(frame, self._reader.payload, publishing.publish)
+        else:
+            channel.receive_body(frame, publishing.publish)
 
     # Class connection
 
@@ -218,78 +226,26 @@ class Connection:
             return b""
         rest, self._head = self._head[len(PROTOCOL_HEADER) :], b""
         self.phase = Phase.START_OK
-        start = {
-            "version_major": 0,
-            "version_minor": 9,
-            "server_properties": negotiation.server_properties(self._host),
-            "mechanisms": " ".join(negotiation.MECHANISMS),
-            "locales": "en_US",
-        }
-        self.send(0, "connection.start", start)
+        class_connection.start(self)
         return rest
 
     def _handle_connection(self, frame: Method) -> None:
-        handler = _CONNECTION_HANDLERS.get((self.phase, frame.name))
+        handler = class_connection.HANDLERS.get((self.phase, frame.name))
         if handler is None and frame.name == "connection.close":
-            handler = Connection._on_close
+            handler = class_connection.close
         if handler is None:
             raise Refusal(503, f"{frame.name} out of order")
         handler(self, frame.arguments)
 
-    def _on_start_ok(self, arguments: dict[str, Any]) -> None:
-        self.client_properties = arguments["client_properties"]
-        pair = negotiation.credentials(arguments["mechanism"], arguments["response"])
-        if pair is None or not self.broker.login(*pair):
-            if not self.client_can("authentication_failure_close"):
-                raise Abort("login refused")  # statement auth-failure-close/02
-            text = f"login was refused using authentication mechanism {arguments['mechanism']}"
-            self._close(Refusal(403, text), None)
-            return
-        self.user = pair[0]
-        self.phase = Phase.TUNE_OK
-        settings = self.broker.settings
-        limits = {
-            "channel_max": settings.channel_max,
-            "frame_max": settings.frame_max,
-            "heartbeat": settings.heartbeat,
-        }
-        self.send(0, "connection.tune", limits)
+    def limit_frames(self, frame_max: int) -> None:
+        """Keep to the agreed frame size in octets, both ways."""
+        self.frame_max = self._reader.frame_max = frame_max
 
-    def _on_tune_ok(self, arguments: dict[str, Any]) -> None:
-        self.frame_max = negotiation.agreed_frame_max(self.broker.settings.frame_max, arguments["frame_max"])
-        self.channel_max = negotiation.agreed(
-            self.broker.settings.channel_max, arguments["channel_max"], "channel-max"
-        )
-        self.heartbeat = arguments["heartbeat"]
-        self._reader.frame_max = self.frame_max
-        self.phase = Phase.OPEN
-        if self.heartbeat:
-            self.broker.clock.call_later(self.heartbeat / 2, self._beat)
-
-    def _on_open(self, arguments: dict[str, Any]) -> None:
-        """Open a virtual host. An unknown one is 402 (invalid path), a forbidden one 530, both with a handshake."""
-        name = arguments["virtual_host"]
-        self.vhost = self.broker.vhost(name)
-        if self.vhost is None:
-            forbidden = name == CLOSED_VHOST
-            refused = f"access to vhost '{name}' refused for user '{self.user}'"
-            self._close(Refusal(530, refused) if forbidden else Refusal(402, f"no vhost '{name}'"), self._method)
-            return
+    def opened(self, vhost: VirtualHost) -> None:
+        """Begin work in a virtual host."""
+        self.vhost = vhost
         self.phase = Phase.RUNNING
         self._deadline.cancel()
-        self.send(0, "connection.open-ok", {})
-
-    def _on_update_secret(self, arguments: dict[str, Any]) -> None:
-        """connection.update-secret: right is the user's own password (statements update-secret/01 and 02)."""
-        secret = bytes(arguments["new_secret"]).decode("utf-8", "surrogateescape")
-        if self.user is None or not self.broker.login(self.user, secret):
-            raise Refusal(530, "new secret was refused")
-        self.send(0, "connection.update-secret-ok", {})
-
-    def _on_close(self, arguments: dict[str, Any]) -> None:
-        self._tear_down()
-        self.send(0, "connection.close-ok", {})
-        self._end()
 
     def client_can(self, capability: str) -> bool:
         """Tell whether the client said in start-ok that it understands an extension."""
@@ -310,11 +266,12 @@ class Connection:
         self.channels[number] = Channel(number, self, self.vhost)
         self.send(number, "channel.open-ok", {})
 
-    def _close_channel(self, channel: Channel) -> None:
+    def _close_channel(self, channel: Channel, frame: Method) -> None:
         """Answer channel.close. When both sides close, ours is still to be answered (rule channel.close/stability)."""
         if channel.closing:
             self.send(channel.number, "channel.close-ok", {})
             return
+        channel.expect_no_content(frame)
         channel.flush_confirms()
         self._tear_down_channels([channel])
         self.send(channel.number, "channel.close-ok", {})
@@ -332,9 +289,14 @@ class Connection:
         except Abort as fatal:
             self._cut(str(fatal))
             return
-        self._reader.skip()
-        if self.phase is not Phase.CLOSING:
+        number, payload = self._reader.skip()
+        ticket = access.answer(number, payload) if refusal.code == 540 and number in self.channels else None
+        if self.phase is Phase.CLOSING:
+            return
+        if ticket is None:
             self._refuse(0, refusal)
+        elif not self.channels[number].closing:
+            self._write(ticket)
 
     def _refuse(self, number: int, refusal: Refusal) -> None:
         """Raise a channel or a connection exception; before connection.open only the socket is closed (2.2.4)."""
@@ -343,15 +305,16 @@ class Connection:
             return
         channel = self.channels.get(number)
         if refusal.hard or channel is None:
-            self._close(refusal, self._method)
+            self.close(refusal, self.method)
             return
         channel.flush_confirms()
-        channel.send("channel.close", **_reply(refusal, self._method))
+        channel.send("channel.close", **_reply(refusal, self.method))
         self._tear_down_channels([channel])
 
-    def _close(self, refusal: Refusal, method: Method | None) -> None:
+    def close(self, refusal: Refusal, method: Method | None) -> None:
         """Send connection.close and wait for close-ok, for a while (2.3.7)."""
-        self._tear_down()
+        self._flush_confirms()
+        self.tear_down()
         self.send(0, "connection.close", _reply(refusal, method))
         self.phase = Phase.CLOSING
         self._deadline.cancel()
@@ -363,9 +326,10 @@ class Connection:
         if name == "connection.close":
             self.send(0, "connection.close-ok", {})
         elif name == "connection.close-ok":
-            self._end()
+            self.end()
 
-    def _tear_down(self) -> None:
+    def tear_down(self) -> None:
+        """Close all channels without a word and delete what was exclusive to the connection (section 4.5)."""
         self._tear_down_channels(list(self.channels.values()))
         self.channels.clear()
         if self.vhost is not None:
@@ -383,10 +347,11 @@ class Connection:
 
     def _cut(self, reason: str) -> None:
         _log.debug("connection cut: %s", reason)
-        self._tear_down()
-        self._end()
+        self.tear_down()
+        self.end()
 
-    def _end(self) -> None:
+    def end(self) -> None:
+        """Have the socket closed once the output is written."""
         if self.phase is not Phase.ENDED:
             self.phase = Phase.ENDED
             self._deadline.cancel()
@@ -396,7 +361,7 @@ class Connection:
     def _too_late(self) -> None:
         self._cut("no progress within the time allowed")
 
-    def _beat(self) -> None:
+    def beat(self) -> None:
         """Each half interval: send a heartbeat, and give up after two silent intervals (4.2.7/any-traffic-counts)."""
         if self.phase is Phase.ENDED:
             return
@@ -406,7 +371,7 @@ class Connection:
             return
         if not self.broker.defective("heartbeats-unsent"):
             self._write(encode(Heartbeat()))
-        self.broker.clock.call_later(self.heartbeat / 2, self._beat)
+        self.broker.clock.call_later(self.heartbeat / 2, self.beat)
 
 
 def _reply(refusal: Refusal, method: Method | None) -> dict[str, Any]:
@@ -422,12 +387,6 @@ def _flow(channel: Channel, arguments: dict[str, Any]) -> None:
     channel.resume()
 
 
-_CONNECTION_HANDLERS: Final[dict[tuple[Phase, str], Callable[[Connection, dict[str, Any]], None]]] = {
-    (Phase.START_OK, "connection.start-ok"): Connection._on_start_ok,
-    (Phase.TUNE_OK, "connection.tune-ok"): Connection._on_tune_ok,
-    (Phase.OPEN, "connection.open"): Connection._on_open,
-    (Phase.RUNNING, "connection.update-secret"): Connection._on_update_secret,
-}
 HANDLERS: Final[dict[str, Handler]] = {
     "channel.flow": _flow,
     "channel.flow-ok": class_basic.ignore,

@@ -38,8 +38,11 @@ class Consumer:
 
         Not its own connection's when it asked for no-local (domain no-local: the server does not send messages to the
         connection that published them; here they wait for another consumer), and not what its channel has just rejected
-        (rule basic.reject.requeue/01).
+        (rule basic.reject.requeue/01), and not what has a content header larger than its connection's frames: a header
+        cannot be split (4.2.3/never-oversized).
         """
+        if not self.channel.connection.fits(entry.message.header):
+            return False
         if entry.held_from and self.channel in entry.held_from:
             return False
         return not (self.no_local and entry.message.publisher is self.channel.connection)

@@ -4,18 +4,36 @@ After a connection exception the server still waits for the client's close-ok (s
 frame must not end the stream. Buffers stay below the agreed frame size.
 """
 
-from typing import Final
+from collections.abc import Mapping
+from typing import Any, Final
 
 from mqproof.dissectors.amqp.codec import Frame, Malformed, decode
 from mqproof.dissectors.amqp.tables import FRAME_HEADER_SIZE, FRAME_OVERHEAD
 from mqproof.harness.reference.amqp.errors import Abort, Refusal
 
+NAME_MAX: Final = 128  # section 4.2.5.5
 _FATAL: Final = ("amqp-0-9-1:4.2.3/frame-end", "amqp-0-9-1:4.2.3/unknown-type")
 _CODES: Final = {
     "amqp-0-9-1:4.2.3/oversized": 501,
     "amqp-0-9-1:4.2.5.5/field-names": 503,  # the text's number; it calls it "syntax error", which is 502
     "amqp-0-9-1:4.2.6/bad-content": 505,
 }
+
+
+def check_names(table: Mapping[str, Any] | None) -> None:
+    """Refuse invalid names in a field table with 503, as section 4.2.5.5 advises (it calls that code "syntax error").
+
+    A name starts with a letter, ``$`` or ``#`` and has at most 128 characters. The characters after the first are not
+    looked at: the specification's own "x-match" and the usual "basic.nack" break that part.
+    """
+    for name, value in (table or {}).items():
+        if not name[:1].isascii() or not (name[:1].isalpha() or name[:1] in ("$", "#")) or len(name) > NAME_MAX:
+            raise Refusal(503, f"field name {name!r}", hard=True)
+        if isinstance(value, dict):
+            check_names(value)
+        elif isinstance(value, list):
+            for item in value:
+                check_names(item if isinstance(item, dict) else None)
 
 
 class FrameReader:
@@ -53,13 +71,15 @@ class FrameReader:
         self._position += self._size
         return frame
 
-    def skip(self) -> None:
-        """Step over the frame that was malformed, by the size in its header."""
+    def skip(self) -> tuple[int, bytes]:
+        """Step over the frame that was malformed, by the size in its header; return its channel and present payload."""
         header = self._buffer[self._position : self._position + FRAME_HEADER_SIZE]
         size = int.from_bytes(header[3:]) + FRAME_OVERHEAD
         present = len(self._buffer) - self._position
         self._to_skip = max(size - present, 0)
-        self._position += min(size, present)
+        self._size = 0
+        start, self._position = self._position, self._position + min(size, present)
+        return int.from_bytes(header[1:3]), bytes(self._buffer[start + FRAME_HEADER_SIZE : self._position - 1])
 
 
 def answer_to(error: Malformed) -> Refusal:

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from mqproof.dissectors.amqp.codec import ContentHeader, encode
-from mqproof.dissectors.amqp.tables import CLASS_IDS, FRAME_HEADER_SIZE
+from mqproof.dissectors.amqp.tables import CLASS_IDS, FRAME_HEADER_SIZE, FRAME_MIN_SIZE, FRAME_OVERHEAD
 
 if TYPE_CHECKING:
     from mqproof.harness.reference.amqp.channel import Channel
@@ -51,6 +51,11 @@ class Message:
     def persistent(self) -> bool:
         """Whether delivery-mode asks for persistence."""
         return self.properties.get("delivery_mode") == PERSISTENT
+
+    @property
+    def is_bulky(self) -> bool:
+        """Whether the content header exceeds the frames that every client can take, so that some can not have it."""
+        return len(self.header) > FRAME_MIN_SIZE - FRAME_OVERHEAD
 
     def rewritten(self, properties: dict[str, Any], **changes: Any) -> "Message":
         """Return a copy with other properties, and with other ``exchange`` or ``routing_key`` where given."""

@@ -230,7 +230,7 @@ class Queue:
                 self.ready.remove(entry)
                 self._hand_over(consumer, entry)
                 return True
-            if not self.consumers.waiting or not (entry.held_from or self._picky):
+            if not self.consumers.waiting or not (self._picky or entry.held_from or entry.message.is_bulky):
                 return False
         return False
 

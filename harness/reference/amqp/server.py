@@ -18,12 +18,14 @@ from pathlib import Path
 from typing import Final, cast
 
 from mqproof.harness.reference.amqp.broker import Broker, Settings
-from mqproof.harness.reference.amqp.connection import Connection, Phase
+from mqproof.harness.reference.amqp.connection import Connection
 from mqproof.harness.reference.amqp.defects import KNOWN
+from mqproof.harness.reference.amqp.phases import Phase
 
 _PORTS: Final = range(20000, 32000)  # below the range from which the kernel takes ports for outgoing connections
 _READ_LIMIT: Final = 8 * 1024 * 1024  # octets of unread replies after which a client is not listened to
 _BACKLOG: Final = 1024
+_LINGER: Final = 1.0  # seconds for which a closed socket takes, and drops, what the client still sends
 _STOP_TIMEOUT: Final = 10.0
 
 
@@ -45,7 +47,7 @@ class Link(asyncio.Protocol):
     def data_received(self, data: bytes) -> None:
         """Pass octets on, and stop reading from a client that does not read its replies."""
         self._connection.receive(data)
-        if self._connection.phase is not Phase.ENDED and self._transport.get_write_buffer_size() > _READ_LIMIT:
+        if self._transport.get_write_buffer_size() > _READ_LIMIT:
             self._transport.pause_reading()
 
     def connection_lost(self, exc: Exception | None) -> None:
@@ -76,9 +78,17 @@ class Link(asyncio.Protocol):
         if data and not self._transport.is_closing():
             self._transport.write(data)
         if self._connection.phase is Phase.ENDED:
-            self._transport.close()
+            self._hang_up()
         elif self._connection.starved:
             self._connection.resume()
+
+    def _hang_up(self) -> None:
+        """Close the socket so that what was written arrives: closing with octets unread would send a reset after it."""
+        if self._transport.can_write_eof() and not self._transport.is_closing():
+            self._transport.write_eof()
+            self._server.loop.call_later(_LINGER, self._transport.abort)
+        else:
+            self._transport.close()
 
     def abort(self) -> None:
         """Cut the socket."""
