@@ -100,6 +100,8 @@ class Connection:
     def lost(self) -> None:
         """The network connection ended without our doing."""
         self.broker.wake()
+        if self._session is not None and self.broker.defective("will-not-after-cut"):
+            self._session.will = None
         self.close()
         self.broker.flush()
 

@@ -6,7 +6,7 @@ lasts (5.0 forbids it, 3.1.1 allows it).
 """
 
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -182,10 +182,9 @@ class Outbox:
         for packet_id in [key for key, sent in self._sent.items() if sent.qos == 2 and sent.message.expired(now)]:
             self.finish(packet_id)
 
-    def drop_topic(self, wanted: Iterator[str]) -> None:
+    def drop_started(self, wanted: Callable[[str], bool]) -> None:
         """The defect of forgetting what was started for these topics, against MQTT-3.10.4-3."""
-        topics = set(wanted)
-        for packet_id in [key for key, sent in self._sent.items() if sent.message.topic in topics]:
+        for packet_id in [key for key, sent in self._sent.items() if wanted(sent.message.topic)]:
             self.finish(packet_id)
 
     def forget_waiting(self) -> None:

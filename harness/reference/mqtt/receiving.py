@@ -257,5 +257,7 @@ class Receiver:
         if self._broker.defective("unsubscribe-by-match"):
             for other in [other for other in self._session.grants if matches(text, other)]:
                 self._broker.unsubscribe(self._session, other)
+        if self._broker.defective("unsubscribe-drops-in-flight"):
+            self._session.outbox.drop_started(lambda topic: matches(text, topic))
         found = self._broker.unsubscribe(self._session, text)
         return ReasonCode.SUCCESS if found else ReasonCode.NO_SUBSCRIPTION_EXISTED

@@ -19,6 +19,7 @@ from mqproof.dissectors.mqtt.tables import ReasonCode
 from mqproof.harness.reference.mqtt.broker import Broker
 from mqproof.harness.reference.mqtt.connection import Connection, Phase
 from mqproof.harness.reference.mqtt.limits import Limits
+from mqproof.harness.reference.mqtt.websocket import WebSocket
 
 HIGH_WATER = 1 << 20  # octets that wait for a slow reader before messages stay in the session's queue
 TOO_MUCH = 8 << 20  # octets that wait before nothing more is read from that client
@@ -29,12 +30,13 @@ Result = TypeVar("Result")
 class SocketClient(asyncio.Protocol):
     """One client's socket: gathers what the connection writes and sends it once per turn of the loop."""
 
-    def __init__(self, server: "Server") -> None:
+    def __init__(self, server: "Server", web: bool = False) -> None:
         self._server = server
+        self._web = WebSocket(self, server.broker.limits.maximum_packet_size_v3) if web else None
         self._pieces: list[bytes] = []
         self._closing = False
         self._transport: asyncio.Transport | None = None
-        self.connection = Connection(server.broker, self)
+        self.connection = Connection(server.broker, self._web or self)
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Asyncio: the client is there."""
@@ -46,7 +48,10 @@ class SocketClient(asyncio.Protocol):
 
     def data_received(self, data: bytes) -> None:
         """Asyncio: octets came."""
-        self.connection.receive(data)
+        if self._web:
+            self._web.receive(data, self.connection.receive)
+        else:
+            self.connection.receive(data)
         self._server.arm()
         if self._transport and not self._closing and self._transport.get_write_buffer_size() > TOO_MUCH:
             self._transport.pause_reading()
@@ -100,13 +105,21 @@ class Server:
         self.loop = loop
         self.clients: set[SocketClient] = set()
         self.port = 0
-        self._listener: asyncio.Server | None = None
+        self.ws_port: int | None = None
+        self._listeners: list[asyncio.Server] = []
         self._alarm: asyncio.TimerHandle | None = None
 
-    async def start(self, host: str = "127.0.0.1", port: int = 0) -> None:
-        """Listen; port 0 lets the system choose. Raises OSError."""
-        self._listener = await self.loop.create_server(lambda: SocketClient(self), host, port)
-        self.port = self._listener.sockets[0].getsockname()[1]
+    async def start(self, host: str = "127.0.0.1", port: int = 0, ws_port: int | None = None) -> None:
+        """Listen, for WebSocket too unless ``ws_port`` is None; port 0 lets the system choose. Raises OSError."""
+        self.port = await self._listen(host, port, web=False)
+        if ws_port is not None:
+            self.ws_port = await self._listen(host, ws_port, web=True)
+
+    async def _listen(self, host: str, port: int, *, web: bool) -> int:
+        listener = await self.loop.create_server(lambda: SocketClient(self, web), host, port, backlog=1024)
+        self._listeners.append(listener)
+        chosen: int = listener.sockets[0].getsockname()[1]
+        return chosen
 
     def arm(self) -> None:
         """Wake up when the broker's next deadline comes."""
@@ -128,8 +141,8 @@ class Server:
         """Say good-bye to every client and stop listening."""
         if self._alarm is not None:
             self._alarm.cancel()
-        if self._listener is not None:
-            self._listener.close()
+        for listener in self._listeners:
+            listener.close()
         for client in list(self.clients):
             if client.connection.phase is Phase.OPEN:
                 client.connection.disconnect(ReasonCode.SERVER_SHUTTING_DOWN, "server shutting down")
@@ -174,6 +187,7 @@ class Handle:
         self._own = own
         self.host = "127.0.0.1"
         self.port = server.port
+        self.ws_port = server.ws_port  # None unless it was asked for
 
     @property
     def broker(self) -> Broker:
@@ -206,6 +220,7 @@ def start_in_thread(
     users: dict[str, bytes] | None = None,
     loop: asyncio.AbstractEventLoop | None = None,
     port: int = 0,
+    ws_port: int | None = None,
 ) -> Handle:
     """Start a broker on loopback and return when it listens.
 
@@ -218,7 +233,7 @@ def start_in_thread(
 
     async def begin() -> Server:
         server = Server(make_broker(where, limits, defects, users), where)
-        await server.start(port=port)
+        await server.start(port=port, ws_port=ws_port)
         return server
 
     try:
@@ -233,6 +248,7 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="mqproof.harness.reference.mqtt.server", description="MQTT reference broker")
     parser.add_argument("--host", default="127.0.0.1")
     parser.add_argument("--port", type=int, default=0, help="0 lets the system choose")
+    parser.add_argument("--ws-port", type=int, help="serve MQTT over WebSocket too; 0 lets the system choose")
     parser.add_argument("--user", help="the only user that is let in")
     parser.add_argument("--password", default="")
     parser.add_argument("--defect", action="append", default=[], help="break a promise on purpose (see defects.py)")
@@ -253,10 +269,12 @@ async def _serve(arguments: argparse.Namespace) -> None:
     limits = replace(Limits(), **{name: value for name, value in given.items() if value is not None})
     users = {arguments.user: arguments.password.encode()} if arguments.user else None
     server = Server(make_broker(loop, limits, frozenset(arguments.defect), users), loop)
-    await server.start(arguments.host, arguments.port)
+    await server.start(arguments.host, arguments.port, arguments.ws_port)
     over = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, over.set)
+    if server.ws_port is not None:
+        sys.stdout.write(f"listening ws {arguments.host}:{server.ws_port}\n")
     sys.stdout.write(f"listening {arguments.host}:{server.port}\n")
     sys.stdout.flush()
     await over.wait()

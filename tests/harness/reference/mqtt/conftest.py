@@ -1,5 +1,6 @@
 """A broker without sockets, a clock that the test moves, and clients that talk to it packet by packet."""
 
+from contextlib import ExitStack
 from dataclasses import replace
 from itertools import count
 from typing import Any
@@ -155,3 +156,12 @@ def make_world():
 @pytest.fixture(params=[V4, V5], ids=["3.1.1", "5.0"])
 def version(request):
     return request.param
+
+
+@pytest.fixture
+def serve():
+    """Start brokers on sockets, in this process; they end with the test."""
+    from mqproof.harness.reference.mqtt.server import start_in_thread
+
+    with ExitStack() as stack:
+        yield lambda *defects, **more: stack.enter_context(start_in_thread(frozenset(defects), **more))

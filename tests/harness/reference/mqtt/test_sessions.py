@@ -5,6 +5,7 @@ from itertools import pairwise
 import pytest
 from mqproof.dissectors.mqtt.codec import Disconnect, Puback, Pubcomp, Publish, Pubrec, Pubrel, RawPacket, Will
 from mqproof.dissectors.mqtt.tables import Version
+from mqproof.harness.reference.mqtt.delivery import Delivery, Message, Outbox
 
 V4, V5 = Version.V3_1_1, Version.V5_0
 
@@ -109,22 +110,34 @@ def test_resending_keeps_to_the_new_receive_maximum(world):
     assert back.nothing()
 
 
-def test_packet_ids_skip_those_in_use(world, version):
-    client = world.client("s", version)
-    client.subscribe("t", qos=1)
-    publisher = world.client(version=version)
-    publisher.publish("t", b"slow", 1)
-    client.read()
-    outbox = world.broker.sessions.get("s").outbox
+def test_packet_ids_skip_those_in_use():
+    outbox = Outbox()
+
+    def send():
+        outbox.offer(Delivery(Message("t"), 1))
+        return outbox.take(0.0).packet_id
+
+    slow, released = send(), send()
+    outbox.release(released)
     seen = set()
     for _ in range(65540):
-        publisher.send(Publish("t", b"", 1, packet_id=1))
-        packet = client.one()
-        assert packet.packet_id not in (0, 1)
-        seen.add(packet.packet_id)
-        client.send(Puback(packet.packet_id))
-    assert len(seen) == 65534
-    assert len(outbox) == 1
+        packet_id = send()
+        seen.add(packet_id)
+        outbox.finish(packet_id)
+    assert seen == set(range(1, 65536)) - {slow, released}
+    assert len(outbox) == 2
+
+
+def test_sender_waits_when_all_packet_ids_are_in_use():
+    outbox = Outbox()
+    for _ in range(65535 + 1):
+        outbox.offer(Delivery(Message("t"), 2))
+    used = [outbox.take(0.0).packet_id for _ in range(65535)]
+    outbox.release(used[0])
+    outbox.quota = 5
+    assert outbox.take(0.0) is None
+    outbox.finish(used[0])
+    assert outbox.take(0.0).packet_id == used[0]
 
 
 def test_session_expires(world):
