@@ -71,7 +71,7 @@ def _provoke(target: Target, deadline: Deadline) -> bytes:
     for protocol, hello in HELLOS.items():
         if protocol != target.protocol:
             octets = _first_words(target, hello, deadline.sooner(PROBE_SECONDS))
-            if octets and recognise(octets, target):
+            if recognise(octets, target):
                 return octets
     if target.tls is None and _speaks_tls(target, deadline.sooner(PROBE_SECONDS)):
         return b"\x16\x03"
@@ -82,11 +82,11 @@ def _first_words(target: Target, hello: bytes, deadline: Deadline) -> bytes:
     try:
         with Talk(target, deadline) as talk:
             talk.send(hello)
-            while len(talk.first_octets) < 8 and talk.receive():
+            while not recognise(talk.first_octets, target) and talk.receive():
                 pass
+            return talk.first_octets
     except (TargetError, TimeoutError):
         return b""
-    return talk.first_octets
 
 
 def _speaks_tls(target: Target, deadline: Deadline) -> bool:

@@ -69,7 +69,7 @@ def _amqp(target: Target, deadline: Deadline) -> Target:
 
 def _mqtt(target: Target, deadline: Deadline) -> Target:
     newer = _try(target, Version.V5_0, deadline)
-    older = _try(target, Version.V3_1_1, deadline)
+    older = _try(target, Version.V3_1_1, deadline, look=not isinstance(newer, MqttGreeting))
     seen = [said for said in (newer, older) if isinstance(said, MqttGreeting)]
     if not seen:
         silent_or_closed = next((said for said in (newer, older) if isinstance(said, NoGreeting)), None)
@@ -86,10 +86,12 @@ def _mqtt(target: Target, deadline: Deadline) -> Target:
     )
 
 
-def _try(target: Target, version: Version, deadline: Deadline) -> MqttGreeting | NoGreeting | None:
+def _try(
+    target: Target, version: Version, deadline: Deadline, *, look: bool = True
+) -> MqttGreeting | NoGreeting | None:
     """Return the greeting, why there was none, or None when the server refuses this version."""
     try:
-        return greet_mqtt(target, deadline.sooner(GREETING_SECONDS), version, look=True)
+        return greet_mqtt(target, deadline.sooner(GREETING_SECONDS), version, look=look)
     except VersionRefused:
         return None
     except NoGreeting as said:
