@@ -54,16 +54,29 @@ def run_suites(
     folders: Sequence[Path], targets: Sequence[Target], run_dir: Path, options: Sequence[str], live: LiveProgress
 ) -> int:
     """Run the tests in ``folders`` on the targets; the results are in ``run_dir``. Returns pytest's exit code."""
-    root = _suites_folder()
     arguments = [
-        "-c", str(files("mqproof.harness.plugin").joinpath("mqproof.ini")), f"--rootdir={root}", f"--confcutdir={root}",
-        *(word for plugin in PLUGINS for word in ("-p", plugin)),
+        *own_configuration(),
         f"--mqproof-run={run_dir}", f"--alluredir={run_dir / 'allure-results'}", f"--junitxml={run_dir / 'junit.xml'}",
         "--dist=worksteal", *options, *map(str, folders),
     ]  # fmt: skip
     with own_environment(), (run_dir / LOG).open("w", encoding="utf-8") as log:
         with redirect_stdout(log), redirect_stderr(log):
             return int(pytest.main(arguments, plugins=[Handover(targets), live]))
+
+
+def collect_suites(plugin: object) -> int:
+    """Collect all suites without running them, for ``plugin`` to look at. Returns pytest's exit code."""
+    with own_environment(), open(os.devnull, "w", encoding="utf-8") as nowhere, redirect_stdout(nowhere):
+        arguments = [*own_configuration(), "--collect-only", "-q", *map(str, Suites([]).select(["amqp", "mqtt"]))]
+        return int(pytest.main(arguments, plugins=[plugin]))
+
+
+def own_configuration() -> list[str]:
+    """Return the arguments that put our configuration, root folder and plugins in the place of the user's."""
+    root = _suites_folder()
+    ini = str(files("mqproof.harness.plugin").joinpath("mqproof.ini"))
+    plugins = [word for plugin in PLUGINS for word in ("-p", plugin)]
+    return ["-c", ini, f"--rootdir={root}", f"--confcutdir={root}", *plugins]
 
 
 @contextmanager

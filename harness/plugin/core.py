@@ -45,17 +45,17 @@ class Core:
     def pytest_sessionstart(self) -> None:
         """Open the targets, unless the controller has done so. Raises UsageError, and Exit for what is unreachable."""
         state = state_of(self.config)
-        if hasattr(self.config, "workerinput") or _only_collects(self.config):
-            if not state.targets:
-                state.targets = _named_only(self.config)
+        if hasattr(self.config, "workerinput"):
             return
         state.targets = list(self.config.hook.pytest_mqproof_targets(config=self.config) or [])
 
     @pytest.hookimpl(trylast=True)
     def pytest_mqproof_targets(self, config: pytest.Config) -> Any:
         """Open the targets that the options name."""
-        from mqproof.harness.plugin.brokers import open_targets
+        from mqproof.harness.plugin.brokers import named_targets, open_targets
 
+        if options(config).collectonly:
+            return named_targets(config)
         return open_targets(config, state_of(config).resources)
 
     @pytest.hookimpl(tryfirst=True)
@@ -107,14 +107,3 @@ def _from_options(config: pytest.Config) -> Mqproof:
 def _received(workerinput: dict[str, Any]) -> Mqproof:
     targets, faults, prefix, run_dir, destructive, fail_on_should = pickle.loads(workerinput["mqproof"])
     return Mqproof(targets, faults, prefix, run_dir, destructive, fail_on_should, worker=workerinput["workerid"])
-
-
-def _only_collects(config: pytest.Config) -> bool:
-    return bool(options(config).collectonly)
-
-
-def _named_only(config: pytest.Config) -> list[Any]:
-    """Return targets that nobody has opened, for ``--collect-only``."""
-    from mqproof.harness.plugin.brokers import named_targets
-
-    return named_targets(config)

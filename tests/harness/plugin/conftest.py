@@ -1,10 +1,12 @@
 """A fake suite run by pytester, on targets that nobody connects to."""
 
 import json
+from importlib.resources import files
 
 # Loaded here, because pytester forgets what an inner run imports, and half-forgotten modules do not fit together.
 import allure_pytest.plugin  # noqa: F401
 import hypothesis  # noqa: F401
+import jsonschema
 import mqproof.harness.plugin.allure_labels
 import mqproof.harness.plugin.core
 import mqproof.harness.plugin.recorder  # noqa: F401
@@ -13,6 +15,7 @@ import pytest
 pytest_plugins = ["pytester"]
 
 PLUGINS = ("-p", "mqproof.harness.plugin.entry", "-p", "allure_pytest.plugin")
+SCHEMA = json.loads(files("mqproof.harness").joinpath("run.schema.json").read_text())
 CONFTEST = """
 import pytest
 from mqproof.harness.targets.target import Target
@@ -47,6 +50,8 @@ class Suite:
         )
         file = self.pytester.path / "run" / "run.json"
         result.run = json.loads(file.read_text()) if file.exists() else None
+        if result.run:
+            jsonschema.validate(result.run, SCHEMA)
         result.tests = {test["id"].partition("::")[2]: test for test in result.run["tests"]} if result.run else {}
         result.verdicts = {
             (row["id"], row["target"]): row["verdict"] for row in (result.run["statements"] if result.run else ())

@@ -1,0 +1,70 @@
+"""``mqproof statements``: what the specifications demand, and which tests examine it."""
+
+import json
+from typing import Annotated, Any
+
+import typer
+
+
+def statements(
+    spec: Annotated[str | None, typer.Option(help="amqp-0-9-1, mqtt-3.1.1 or mqtt-5.0.", show_default=False)] = None,
+    untested: Annotated[bool, typer.Option("--untested", help="Only those that no test examines.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="As JSON.")] = False,
+    write_index: Annotated[bool, typer.Option("--write-index", help="Regenerate.", hidden=True)] = False,
+) -> None:
+    """List the normative statements and the tests on them. Exit codes: 0; 2 for an unknown specification."""
+    from mqproof.harness.statements.registry import UnknownStatement
+
+    if write_index:
+        from mqproof.harness.cli.indexing import write_index as write
+
+        typer.echo(f"{write()} statements have tests")
+        return
+    try:
+        found = rows(spec, untested)
+    except UnknownStatement as error:
+        typer.echo(f"mqproof: {error}", err=True)
+        raise typer.Exit(2) from None
+    if as_json:
+        typer.echo(json.dumps(found, indent=1))
+    else:
+        _print(found)
+
+
+def rows(spec: str | None, untested: bool = False) -> list[dict[str, Any]]:
+    """Return the statements as plain data, each with its tests. Raises UnknownStatement."""
+    from mqproof.harness.statements.index import tests_by_statement
+    from mqproof.harness.statements.registry import statements as registered
+
+    index = tests_by_statement()
+    return [
+        {
+            "spec": statement.spec,
+            "source": statement.source,
+            "id": statement.id,
+            "section": statement.section,
+            "level": statement.level,
+            "actor": statement.actor,
+            "testable": statement.testable,
+            "summary": statement.summary,
+            "reason": statement.reason,
+            "tests": index.get(statement.key, []),
+        }
+        for statement in registered(spec)
+        if not (untested and index.get(statement.key))
+    ]
+
+
+def _print(found: list[dict[str, Any]]) -> None:
+    from rich.console import Console
+    from rich.table import Table
+
+    table = Table("level", "statement", "tests", "summary", box=None, pad_edge=False)
+    for row in found:
+        tests = str(len(row["tests"])) if row["testable"] != "no" else "-"
+        table.add_row(row["level"], f"{row['spec']}:{row['id']}", tests, row["summary"])
+    console = Console(highlight=False)
+    console.print(table)
+    testable = [row for row in found if row["testable"] != "no"]
+    tested = sum(bool(row["tests"]) for row in testable)
+    console.print(f"{len(found)} statements, {len(testable)} testable from a client, {tested} of them tested")

@@ -1,0 +1,54 @@
+"""No secret reaches a file, however it was escaped on the way."""
+
+import json
+from urllib.parse import quote
+
+import pytest
+from mqproof.harness.evidence import masked, masked_bytes, masked_data, save_transcripts, scrub, secrets_of
+from mqproof.harness.targets.target import parse_url
+from mqproof.harness.wires.base import Transcript
+
+SECRETS = ["hunter2", "pa ss", 'quo"te\\', "ü€", "a'b", "x"]
+
+
+@pytest.mark.parametrize("secret", SECRETS)
+@pytest.mark.parametrize("escape", [str, quote, json.dumps, repr, lambda text: repr(text.encode())])
+def test_a_secret_is_masked_in_every_escaping(secret, escape):
+    text = f"login as {escape(secret)} now"
+    assert escape(secret).strip("'\"b") not in masked(text, [secret]).replace("login as", "").replace("now", "")
+
+
+def test_a_short_secret_does_not_destroy_the_text():
+    assert masked("an apple a day", ["a"]) == "an apple *** day"
+
+
+def test_octets_keep_their_length():
+    assert masked_bytes(b"\0me\0hunter2", ["hunter2"]) == b"\0me\0*******"
+
+
+def test_data_is_masked_in_depth():
+    data = {"a": ["hunter2", {"b": "my hunter2"}], "n": 1}
+    assert masked_data(data, ("hunter2",)) == {"a": ["***", {"b": "my ***"}], "n": 1}
+
+
+def test_the_public_default_password_is_no_secret():
+    targets = [parse_url("amqp://host"), parse_url("amqp://me:hunter2@host"), parse_url("mqtt://host")]
+    assert secrets_of(targets) == ("hunter2",)
+
+
+def test_a_saved_conversation_holds_no_secret(tmp_path):
+    transcript = Transcript("wire 1")
+    transcript.add(">", b"\0me\0hunter2", "connection.start-ok response=b'\\x00me\\x00hunter2'")
+    name = save_transcripts(tmp_path, "test", [transcript], ("hunter2",))
+    text = (tmp_path / name).read_text()
+    line = json.loads(text)["wires"][0]["lines"][0]
+    assert "hunter2" not in text
+    assert b"hunter2".hex() not in text
+    assert bytes.fromhex(line["hex"]) == b"\0me\0*******"
+
+
+def test_scrubbing_reaches_what_others_wrote(tmp_path):
+    (tmp_path / "deep").mkdir()
+    (tmp_path / "deep" / "junit.xml").write_text("<a>hunter2</a>")
+    scrub(tmp_path, ("hunter2",))
+    assert (tmp_path / "deep" / "junit.xml").read_text() == "<a>***</a>"

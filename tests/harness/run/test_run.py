@@ -1,0 +1,105 @@
+"""run.json: written whole or not at all, valid by its schema, and refused when it is not ours."""
+
+import json
+import os
+from importlib.resources import files
+
+import jsonschema
+import pytest
+from mqproof.harness.run import BadRun, Run, load, new_folder, write_atomically
+from mqproof.harness.targets.target import parse_url
+
+SCHEMA = json.loads(files("mqproof.harness").joinpath("run.schema.json").read_text())
+
+
+def some_run() -> Run:
+    run = Run(planned=1)
+    run.add_targets([parse_url("amqp://me:topsecret@host/vhost")])
+    run.tests.append(
+        {
+            "id": "suites/amqp/test_a.py::test_b[host:5672]",
+            "target": "host:5672",
+            "statements": ["amqp-0-9-1:3.1.3.3/words"],
+            "outcome": "conforms",
+            "duration_s": 0.1,
+        }
+    )
+    run.finish(complete=True)
+    return run
+
+
+def test_what_is_saved_is_loaded_again_and_valid(tmp_path):
+    run = some_run()
+    run.save(tmp_path)
+    assert load(tmp_path) == run
+    assert load(tmp_path / "run.json") == run
+    jsonschema.validate(json.loads((tmp_path / "run.json").read_text()), SCHEMA)
+
+
+def test_the_schema_refuses_what_is_not_a_run():
+    with pytest.raises(jsonschema.ValidationError):
+        jsonschema.validate({"schema": 1}, SCHEMA)
+
+
+def test_passwords_are_not_saved(tmp_path):
+    some_run().save(tmp_path)
+    text = (tmp_path / "run.json").read_text()
+    assert "topsecret" not in text
+    assert "amqp://me:***@host:5672/vhost" in text
+
+
+def test_a_run_is_incomplete_until_it_says_otherwise(tmp_path):
+    Run().save(tmp_path)
+    run = load(tmp_path)
+    assert (run.complete, run.finished) == (False, None)
+
+
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        ("", "cannot be read"),
+        ('{"schema": 1', "cannot be read"),
+        ("[]", "was not written by mqproof"),
+        ('{"schema": 1, "tool": {"name": "other"}}', "was not written by mqproof"),
+        ('{"tool": {"name": "mqproof"}}', "no schema version"),
+        ('{"schema": 1, "tool": {"name": "mqproof"}, "tests": {}}', "tests is no list"),
+    ],
+)
+def test_a_foreign_or_damaged_run_is_refused_in_one_line(tmp_path, text, says):
+    (tmp_path / "run.json").write_text(text)
+    with pytest.raises(BadRun, match=says) as caught:
+        load(tmp_path)
+    assert "\n" not in str(caught.value)
+
+
+def test_no_run_at_all_is_refused(tmp_path):
+    with pytest.raises(BadRun, match="is no run"):
+        load(tmp_path)
+
+
+def test_what_a_newer_version_added_does_not_disturb(tmp_path):
+    run = some_run()
+    run.save(tmp_path)
+    data = json.loads((tmp_path / "run.json").read_text())
+    (tmp_path / "run.json").write_text(json.dumps(data | {"novelty": [1]}))
+    assert load(tmp_path) == run
+
+
+def test_run_folders_are_new_and_sort_by_time(tmp_path):
+    first, second = new_folder(tmp_path), new_folder(tmp_path)
+    assert first != second
+    assert first.parent == tmp_path / "mqproof-runs"
+
+
+def test_a_write_that_fails_leaves_the_old_file_and_no_other(tmp_path, monkeypatch):
+    file = tmp_path / "run.json"
+    write_atomically(file, "old")
+
+    def refuse(*_: object) -> None:
+        raise OSError("disk full")
+
+    monkeypatch.setattr(os, "replace", refuse)
+    with pytest.raises(OSError, match="disk full"):
+        write_atomically(file, "new")
+    assert file.read_text() == "old"
+    assert os.listdir(tmp_path) == ["run.json"]
