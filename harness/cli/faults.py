@@ -1,8 +1,9 @@
 """``mqproof faults``: the proof that the tests can fail."""
 
 import json
-import sys
+import os
 from contextlib import ExitStack
+from dataclasses import dataclass
 from typing import Annotated, Any
 
 import typer
@@ -15,6 +16,16 @@ app = typer.Typer(
 )
 SUITES = ["mqproof.suites.amqp", "mqproof.suites.mqtt"]
 EXIT_SURVIVORS, EXIT_USAGE, EXIT_UNREACHABLE, EXIT_INTERNAL, EXIT_NOTHING = 1, 2, 3, 4, 5
+
+
+@dataclass(frozen=True, slots=True)
+class Options:
+    """How to run and print. ``form``: ``table``, ``json`` or ``markdown``."""
+
+    patience: float
+    form: str
+    insecure: bool
+    workers: int
 
 
 @app.command("list")
@@ -48,6 +59,7 @@ def run(
     as_json: Annotated[bool, typer.Option("--json", help="Print the table as JSON.")] = False,
     as_markdown: Annotated[bool, typer.Option("--markdown", help="Print it as docs/kill-table.md.")] = False,
     insecure: Annotated[bool, typer.Option(help="Do not verify the broker's certificate.")] = False,
+    workers: Annotated[int, typer.Option(min=1, help="Processes (default: one per core).")] = os.cpu_count() or 1,
 ) -> None:
     """Run each fault against the tests that claim the statements it breaks.
 
@@ -60,7 +72,7 @@ def run(
 
     try:
         form = "json" if as_json else "markdown" if as_markdown else "table"
-        code = _run(target or ["embedded"], fault or [], patience, form, insecure)
+        code = _run(target or ["embedded"], fault or [], Options(patience, form, insecure, workers))
     except (UnknownFault, BadTarget) as error:
         code = _fail(EXIT_USAGE, error)
     except TargetError as error:
@@ -73,38 +85,26 @@ def _fail(code: int, error: Exception) -> int:
     return code
 
 
-def _run(targets: list[str], names: list[str], patience: float, form: str, insecure: bool) -> int:
-    from mqproof.harness.proxy.core import ProxyLoop
+def _run(targets: list[str], names: list[str], options: Options) -> int:
     from mqproof.harness.saboteur import running
     from mqproof.harness.saboteur.kill_table import tabulate
     from mqproof.harness.targets.opening import open_all
-    from mqproof.harness.targets.target import Target, Tls
+    from mqproof.harness.targets.target import Tls
 
-    faults = running.chosen_faults(names)
-    with ExitStack() as resources, ProxyLoop() as loop:
-        sabotaged: dict[str, tuple[Target, frozenset[str]]] = {}
-        for base in open_all(targets, resources, tls=Tls(insecure=True) if insecure else None):
-            start = running.defective_brokers(resources, base)
-            sabotaged |= running.sabotage(base, faults, loop, start)
-        plugin = running.FaultRun(sabotaged, _progress(form))
-        code = running.run_tests(SUITES, plugin, [f"--mqproof-patience={patience}", "-m", "not slow"])
-    _progress(form)("")
-    if plugin.errors or code not in (0, 1):
-        return _fail(EXIT_INTERNAL, RuntimeError("; ".join(plugin.errors) or f"pytest ended with {code}"))
-    if not plugin.records:
+    faults = [spec.name for spec in running.chosen_faults(names)]
+    arguments = [f"--mqproof-patience={options.patience}", "-m", "not slow"]
+    with ExitStack() as resources:
+        bases = open_all(targets, resources, tls=Tls(insecure=True) if options.insecure else None)
+        done = running.run_sharded(running.Shard(bases, faults, SUITES, arguments), options.workers)
+    if done.errors:
+        return _fail(EXIT_INTERNAL, RuntimeError("; ".join(done.errors)))
+    if not done.records:
         return _fail(EXIT_NOTHING, RuntimeError("no test claims a statement that these faults break"))
-    ran = [spec.name for spec in faults if any(name.endswith(f"~{spec.name}") for name in sabotaged)]
-    table = tabulate(ran, plugin.records, frozenset(plugin.sanity))
+    table = tabulate(done.ran, done.records, done.sanity)
     if names:
         table.immortal.clear()  # most tests met no fault at all
-    _print(table, form, targets)
+    _print(table, options.form, targets)
     return 0 if table.is_clean else EXIT_SURVIVORS
-
-
-def _progress(form: str) -> Any:
-    if form != "table" or not sys.stderr.isatty():
-        return lambda text: None
-    return lambda text: sys.stderr.write(f"\r\x1b[K{text[:78]}") and sys.stderr.flush()
 
 
 def _print(table: Any, form: str, targets: list[str]) -> None:
@@ -123,7 +123,8 @@ def _print_table(table: Any) -> None:
     from rich.console import Console
     from rich.table import Table
 
-    shown = Table("fault", "result", "killed by", box=None, pad_edge=False)
+    shown = Table("fault", "result", box=None, pad_edge=False)
+    shown.add_column("by", no_wrap=True)
     order = {"survived": 0, "invalid": 1, "killed": 2}
     for row in sorted(table.rows, key=lambda row: (not row.overbroad, order[row.result], row.spec.name)):
         shown.add_row(row.spec.name, "overbroad" if row.overbroad else row.result, _by(row))
@@ -138,4 +139,5 @@ def _print_table(table: Any) -> None:
 
 def _by(row: Any) -> str:
     names = row.overbroad or row.control_failed or row.killed_by
-    return ", ".join(name.rpartition("::")[2] for name in names[:3]) + (" …" if len(names) > 3 else "")
+    more = f"+{len(names) - 1} " if len(names) > 1 else ""
+    return more + names[0].rpartition("::")[2] if names else ""

@@ -28,7 +28,7 @@ class Conn(Generic[FrameT]):
     def __init__(self, link: Link, encode: Callable[["Conn[FrameT]", FrameT], bytes]) -> None:
         self._link = link
         self._encode = encode
-        self.memory: dict[str, Any] = {}
+        self.memory: dict[Any, Any] = {}
         self.version = Version.V3_1_1  # MQTT only; set by CONNECT
         self.raw = b""  # the octets of the frame that the fault is looking at
         self.pending: dict[tuple[str, int], list[tuple[FrameT, bytes]]] = {}  # unfinished messages by channel
@@ -68,7 +68,7 @@ class Fault:
     spec: ClassVar["FaultSpec"]
 
     def __init__(self) -> None:
-        self.memory: dict[str, Any] = {}
+        self.memory: dict[Any, Any] = {}
 
 
 class AmqpFault(Fault):

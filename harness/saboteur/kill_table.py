@@ -47,7 +47,7 @@ class Row:
 
 @dataclass(slots=True)
 class KillTable:
-    """All faults' rows, and the tests that no fault kills."""
+    """All faults' rows, and the tests that no fault kills; sanity tests are not meant to be killed."""
 
     rows: list[Row]
     immortal: list[str]
@@ -74,7 +74,7 @@ def tabulate(names: Iterable[str], records: Iterable[dict[str, Any]], sanity: fr
             _enter(row, record, red, sanity)
     killers = {function for row in rows.values() for function in row.killed_by}
     ran = {function for function, outcome in controls if outcome == Verdict.CONFORMS}
-    return KillTable(list(rows.values()), sorted(ran - killers))
+    return KillTable(list(rows.values()), sorted(ran - killers - sanity))
 
 
 GREEN = (Verdict.CONFORMS, Verdict.UNSUPPORTED, Verdict.KNOWN_DEVIATION, Verdict.UNTESTED)

@@ -1,19 +1,25 @@
-"""Runs faults x tests as items of one pytest process: the control once, and each fault only with its own tests."""
+"""Runs faults x tests as items of pytest: each fault with its own tests only, the control once per process."""
 
 import importlib
+import multiprocessing
 import pkgutil
 from collections.abc import Callable, Iterable
+from concurrent.futures import ProcessPoolExecutor
 from contextlib import ExitStack
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import pytest
 from mqproof.harness import saboteur
 from mqproof.harness.proxy.core import ProxyLoop
 from mqproof.harness.saboteur.core import FAULTS, FaultSpec, passage_for
-from mqproof.harness.saboteur.kill_table import SEPARATOR
+from mqproof.harness.saboteur.kill_table import SEPARATOR, fault_of
 from mqproof.harness.targets.target import Target
 
 DEFAULT_PATIENCE = 0.2  # a fault that withholds an answer costs a deadline; embedded brokers answer in milliseconds
+PYTEST_ARGUMENTS = (
+    "-p", "no:terminal", "-p", "no:cacheprovider", "-p", "no:randomly", "--import-mode=importlib", "--pyargs",
+)  # fmt: skip
 
 
 class UnknownFault(LookupError):
@@ -65,9 +71,8 @@ def sabotage(
 class FaultRun:
     """A pytest plugin: hands over the sabotaged targets, and collects what each test said."""
 
-    def __init__(self, targets: dict[str, tuple[Target, frozenset[str]]], progress: Callable[[str], None]) -> None:
+    def __init__(self, targets: dict[str, tuple[Target, frozenset[str]]]) -> None:
         self._targets = targets
-        self._progress = progress
         self.records: list[dict[str, Any]] = []
         self.sanity: set[str] = set()
         self.errors: list[str] = []
@@ -98,13 +103,51 @@ class FaultRun:
         for name, value in report.user_properties:
             if name == "mqproof" and isinstance(value, dict):
                 self.records.append({**value, "function": _function(value["id"])})
-                self._progress(f"{value['target']} {value['id']}")
 
 
-def run_tests(suites: list[str], plugin: FaultRun, arguments: list[str]) -> int:
-    """Run pytest in this process, silently, over packages of suites. Returns pytest's exit code."""
-    fixed = ["-p", "no:terminal", "-p", "no:cacheprovider", "-p", "no:randomly", "--import-mode=importlib", "--pyargs"]
-    return int(pytest.main([*fixed, *arguments, *suites], plugins=[plugin]))
+@dataclass(slots=True)
+class Shard:
+    """What one process is to run, and what came of it; it travels between processes."""
+
+    bases: list[Target]
+    faults: list[str]
+    suites: list[str]
+    arguments: list[str]
+    records: list[dict[str, Any]] = field(default_factory=list)
+    sanity: frozenset[str] = frozenset()
+    ran: list[str] = field(default_factory=list)
+    errors: list[str] = field(default_factory=list)
+
+
+def run_shard(shard: Shard) -> Shard:
+    """Run the shard's faults in this process, silently, and return it with what came of them."""
+    faults = chosen_faults(shard.faults)
+    with ExitStack() as resources, ProxyLoop() as loop:
+        targets: dict[str, tuple[Target, frozenset[str]]] = {}
+        for base in shard.bases:
+            targets |= sabotage(base, faults, loop, defective_brokers(resources, base))
+        plugin = FaultRun(targets)
+        code = pytest.main([*PYTEST_ARGUMENTS, *shard.arguments, *shard.suites], plugins=[plugin])
+    shard.records, shard.sanity, shard.errors = plugin.records, frozenset(plugin.sanity), plugin.errors
+    shard.ran = [spec.name for spec in faults if any(fault_of(name) == spec.name for name in targets)]
+    if code not in (pytest.ExitCode.OK, pytest.ExitCode.TESTS_FAILED, pytest.ExitCode.NO_TESTS_COLLECTED):
+        shard.errors.append(f"pytest ended with {int(code)}")
+    return shard
+
+
+def run_sharded(shard: Shard, workers: int) -> Shard:
+    """Run the faults in ``workers`` processes, each with a share of them, and return everything together."""
+    shares = [shard.faults[start::workers] for start in range(workers) if shard.faults[start::workers]]
+    shards = [replace(shard, faults=share) for share in shares]
+    with ProcessPoolExecutor(max(len(shards), 1), mp_context=multiprocessing.get_context("spawn")) as pool:
+        done = list(pool.map(run_shard, shards))
+    return replace(
+        shard,
+        records=[record for part in done for record in part.records],
+        sanity=frozenset().union(*(part.sanity for part in done)),
+        ran=[name for part in done for name in part.ran],
+        errors=[error for part in done for error in part.errors],
+    )
 
 
 def defective_brokers(resources: ExitStack, base: Target) -> Callable[[FaultSpec], Target | None]:

@@ -74,6 +74,15 @@ def test_test_that_no_fault_kills_is_named() -> None:
     assert not made.is_clean
 
 
+def test_sanity_tests_need_no_fault() -> None:
+    made = table(
+        record("t", "embedded", "conforms"),
+        record("t", "embedded~a-fault", "deviates"),
+        record("sane", "embedded", "conforms", OTHER),
+    )
+    assert made.is_clean
+
+
 def test_parameters_of_one_function_count_once() -> None:
     made = table(
         record("t", "embedded", "conforms"),
