@@ -59,9 +59,7 @@ class Queue:
         self.exclusive_to = exclusive_to
         self.arguments = dict(arguments or {})
         self.settings = queue_settings(self.arguments)
-        self.consumers = Rotation(
-            single_active=self.settings.single_active_consumer and not host.defective("sac-all")
-        )
+        self.consumers = Rotation(single_active=self.settings.single_active_consumer and not host.defective("sac-all"))
         self.ready = Ready()
         self.deleted = False
         self._host = host

@@ -196,9 +196,7 @@ def check_headers_arguments(arguments: Mapping[str, Any]) -> None:
         raise Refusal(406, f"x-match is one of {', '.join(MATCH_KINDS)}, not {plain(kind)!r}")
 
 
-def headers_match(
-    arguments: Mapping[str, Any], headers: Mapping[str, Any], defective: Defective = faultless
-) -> bool:
+def headers_match(arguments: Mapping[str, Any], headers: Mapping[str, Any], defective: Defective = faultless) -> bool:
     """Tell whether a binding's arguments select a message's headers (section 3.1.3.4).
 
     Arguments that begin with ``x-`` take no part unless x-match ends in ``-with-x`` (statement headers-x-match/01).
