@@ -320,6 +320,7 @@ class Writer:
     def __init__(self, path: str | Path, linktype: int, *, comment: str = "", mode: int = 0o600) -> None:
         descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, mode)
         self._file = os.fdopen(descriptor, "wb")
+        self.packets = 0
         options = _option(1, comment.encode()) + _option(4, b"mqproof") if comment else _option(4, b"mqproof")
         section = struct.pack("<IHHq", 0x1A2B3C4D, 1, 0, -1) + options + _option(0, b"")
         self._block(SECTION_BLOCK, section)
@@ -336,6 +337,7 @@ class Writer:
         size = len(data)
         head = struct.pack("<IIIII", 0, time >> 32 & 0xFFFFFFFF, time & 0xFFFFFFFF, size, original or size)
         self._block(6, head + data + b"\0" * (-size % 4))
+        self.packets += 1
 
     def close(self) -> None:
         """Finish the file."""

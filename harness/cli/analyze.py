@@ -78,7 +78,8 @@ def _print(account: dict[str, Any]) -> None:
 def _print_head(account: dict[str, Any], console: Any) -> None:
     names = ", ".join(entry["name"] for entry in account["files"])
     packets = "" if account["packets"] is None else f"{account['packets']:,} packets, "
-    console.print(f"{names}: {packets}{account['bytes']['captured']:,} bytes, {account['duration_s']:.3f} s", markup=False)
+    captured = account["bytes"]["captured"]
+    console.print(f"{names}: {packets}{captured:,} bytes, {account['duration_s']:.3f} s", markup=False)
     if account["synthetic_headers"]:
         console.print(
             "The TCP/IP headers of this recording are made up (a proxy saw the streams only): link, IP and TCP "
@@ -98,7 +99,8 @@ def _table(title: str, *columns: str) -> Any:
 
 
 def _kinds_table(protocol: str, kinds: dict[str, dict[str, int]]) -> Any:
-    table = _table(f"{protocol.upper()}: packets and frames", "kind", "count", "to broker", "to client", "bytes", "payload")
+    title = f"{protocol.upper()}: packets and frames"
+    table = _table(title, "kind", "count", "to broker", "to client", "bytes", "payload")
     for name, row in kinds.items():
         cells = (row["count"], row["from_client"], row["from_broker"], row["bytes"], row["payload"])
         table.add_row(name, *(f"{cell:,}" if cell else "-" for cell in cells))

@@ -1,0 +1,161 @@
+"""Real packets: dumpcap, or tcpdump, between two fences.
+
+A capture program says neither when it really captures nor when it has written what it saw. So a little traffic of our
+own goes by first and last, on a port that nobody else uses: when it stands in the file, the capture has begun, and at
+the end everything before it has been written. The fences' packets do not reach the masked file.
+"""
+
+import contextlib
+import os
+import re
+import shutil
+import signal
+import socket
+import subprocess
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from mqproof.harness.patience import patience
+from mqproof.harness.targets.target import Target
+
+START_DEADLINE = 10.0  # seconds
+STOP_DEADLINE = 20.0
+POLL = 0.02
+BETWEEN_FENCES = 0.2
+KERNEL_BUFFER_MIB = 64
+
+
+class NotPermitted(Exception):
+    """Packets cannot be captured here; the message says why."""
+
+
+@dataclass
+class Capture:
+    """A capture under way; ``dropped`` is known at its end: packets that the kernel could not keep."""
+
+    process: subprocess.Popen[bytes]
+    raw: Path
+    fence: socket.socket
+    errors: Path
+    dropped: int = 0
+
+    @property
+    def fence_port(self) -> int:
+        """The port of the fences' traffic."""
+        return int(self.fence.getsockname()[1])
+
+    def send_fence(self) -> int:
+        """Let a connection go by; returns its port, which marks its packets in the file."""
+        with socket.create_connection(self.fence.getsockname()) as near:
+            far, _ = self.fence.accept()
+            far.close()
+            return int(near.getsockname()[1])
+
+    def await_fence(self, seconds: float) -> bool:
+        """Send fences until one stands in the file. False when the program ends or the time is over."""
+        deadline = time.monotonic() + patience.seconds(seconds)
+        marks: list[bytes] = []
+        start = self._size()
+        while time.monotonic() < deadline:
+            ours, theirs = self.send_fence(), self.fence_port
+            marks.append(theirs.to_bytes(2, "big") + ours.to_bytes(2, "big"))
+            until = min(deadline, time.monotonic() + BETWEEN_FENCES)
+            while time.monotonic() < until:
+                if self._holds(marks, start):
+                    return True
+                with contextlib.suppress(subprocess.TimeoutExpired):
+                    self.process.wait(POLL)
+                    return False
+        return False
+
+    def _size(self) -> int:
+        return self.raw.stat().st_size if self.raw.exists() else 0
+
+    def _holds(self, marks: list[bytes], start: int) -> bool:
+        if self._size() <= start:
+            return False
+        with self.raw.open("rb") as file:
+            file.seek(start)
+            octets = file.read()
+        return any(mark in octets for mark in marks)
+
+
+@contextlib.contextmanager
+def capturing(targets: Sequence[Target], raw: Path) -> Iterator[Capture]:
+    """Capture the targets' TCP packets into ``raw``. Raises NotPermitted."""
+    with contextlib.ExitStack() as stack:
+        fence = stack.enter_context(socket.create_server(("127.0.0.1", 0)))
+        capture = _start(targets, raw, fence, stack)
+        try:
+            if not capture.await_fence(START_DEADLINE):
+                raise NotPermitted(_complaint(capture))
+            yield capture
+            capture.await_fence(STOP_DEADLINE)
+        finally:
+            _stop(capture)
+
+
+def _start(targets: Sequence[Target], raw: Path, fence: socket.socket, stack: contextlib.ExitStack) -> Capture:
+    errors = raw.with_suffix(".err")
+    command = _command(_interface(targets), capture_filter(targets, fence.getsockname()[1]), raw)
+    with errors.open("wb") as complaints:
+        process = subprocess.Popen(
+            command, stdin=subprocess.DEVNULL, stdout=complaints, stderr=complaints, umask=0o077, start_new_session=True
+        )
+    return Capture(process, raw, fence, errors)
+
+
+def _command(interface: str, expression: str, raw: Path) -> list[str]:
+    dumpcap, tcpdump = shutil.which("dumpcap"), shutil.which("tcpdump", path=os.environ.get("PATH", "") + ":/usr/sbin")
+    if dumpcap:
+        return [dumpcap, "-q", "-n", "-i", interface, "-B", str(KERNEL_BUFFER_MIB), "-f", expression, "-w", str(raw)]
+    if tcpdump:
+        user = ["-Z", "root"] if os.geteuid() == 0 else []  # otherwise it may not write into the private folder
+        size = ["-B", str(KERNEL_BUFFER_MIB * 1024)]
+        return [tcpdump, "-n", "-U", *user, *size, "-s", "0", "-i", interface, "-w", str(raw), expression]
+    raise NotPermitted("neither dumpcap nor tcpdump is installed")
+
+
+def _interface(targets: Sequence[Target]) -> str:
+    return "lo" if all(_is_loopback(address) for target in targets for address in addresses_of(target)) else "any"
+
+
+def capture_filter(targets: Sequence[Target], fence_port: int) -> str:
+    """Return the capture filter: the targets' own packets and the fences', nobody else's."""
+    ends = {(address, target.port) for target in targets for address in addresses_of(target)}
+    wanted = [f"(host {address} and port {port})" for address, port in sorted(ends)]
+    return f"tcp and ({' or '.join([*wanted, f'(host 127.0.0.1 and port {fence_port})'])})"
+
+
+def addresses_of(target: Target) -> list[str]:
+    """Return the target's IP addresses. Raises NotPermitted for a name that has none."""
+    try:
+        found = socket.getaddrinfo(target.host, target.port, type=socket.SOCK_STREAM)
+    except OSError as error:
+        raise NotPermitted(f"{target.host} cannot be resolved: {error}") from None
+    return sorted({str(entry[4][0]) for entry in found})
+
+
+def _is_loopback(address: str) -> bool:
+    return address == "::1" or address.startswith("127.")
+
+
+def _complaint(capture: Capture) -> str:
+    lines = [line.strip() for line in capture.errors.read_text(errors="replace").splitlines() if line.strip()]
+    name = Path(str(capture.process.args[0])).name  # type: ignore[index]
+    return f"{name} captures nothing here: {lines[-1] if lines else 'it gives no reason'}"
+
+
+def _stop(capture: Capture) -> None:
+    if capture.process.poll() is None:
+        capture.process.send_signal(signal.SIGINT)
+    try:
+        capture.process.wait(patience.seconds(STOP_DEADLINE))
+    except subprocess.TimeoutExpired:
+        capture.process.kill()
+        capture.process.wait()
+    text = capture.errors.read_text(errors="replace")
+    numbers = re.findall(r"dropped on interface[^:]*: \d+/(\d+)|(\d+) packets? dropped by kernel", text)
+    capture.dropped = sum(int(first or second) for first, second in numbers)

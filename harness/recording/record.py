@@ -1,0 +1,80 @@
+"""One call for both ways of recording: ``with record(targets, folder) as recording: ...``."""
+
+import contextlib
+import ipaddress
+import re
+import tempfile
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Literal
+
+from mqproof.harness.recording.dumpcap import NotPermitted, addresses_of, capturing
+from mqproof.harness.recording.masking import Stream, write_masked
+from mqproof.harness.recording.tap import broker_address, tapping
+from mqproof.harness.targets.target import Target
+
+Kind = Literal["dumpcap", "tap"]
+
+
+@dataclass
+class Recording:
+    """What is being recorded. ``targets``: use these (a tap stands before them); iterating gives them.
+
+    ``files`` (one per target, in the same order) and ``dropped`` (packets that the kernel could not keep) are filled in
+    when the recording ends. ``why_tap``: why real packets could not be captured.
+    """
+
+    targets: list[Target]
+    kind: Kind
+    files: list[Path] = field(default_factory=list)
+    dropped: int = 0
+    why_tap: str = ""
+
+    def __iter__(self) -> Iterator[Target]:
+        return iter(self.targets)
+
+
+@contextlib.contextmanager
+def record(targets: Sequence[Target], folder: Path, *, kind: Kind | None = None) -> Iterator[Recording]:
+    """Record everything between us and the targets into ``folder``, one pcapng file per target, passwords masked.
+
+    ``kind``: "dumpcap" or "tap" to insist; otherwise packets are captured where that is permitted. Raises NotPermitted
+    where "dumpcap" was insisted on in vain.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(prefix="mqproof-raw-") as private:  # readable by the owner only
+        raw = Path(private) / "raw.pcapng"
+        with contextlib.ExitStack() as stack:
+            recording = _begin(list(targets), raw, kind, stack)
+            yield recording
+        streams = [_stream(target, number, recording.kind) for number, target in enumerate(targets)]
+        recording.files = [folder / f"{_file_name(target, number)}.pcapng" for number, target in enumerate(targets)]
+        secrets = [target.password for target in targets if target.password and target.password != target.user]
+        write_masked(raw, list(zip(streams, recording.files, strict=True)), secrets)
+
+
+def _begin(targets: list[Target], raw: Path, kind: Kind | None, stack: contextlib.ExitStack) -> Recording:
+    why = "asked for"
+    if kind != "tap":
+        try:
+            capture = stack.enter_context(capturing(targets, raw))
+        except NotPermitted as error:
+            if kind == "dumpcap":
+                raise
+            why = str(error)
+        else:
+            recording = Recording(targets, "dumpcap")
+            stack.callback(lambda: setattr(recording, "dropped", capture.dropped))
+            return recording
+    return Recording(stack.enter_context(tapping(targets, raw)), "tap", why_tap=why)
+
+
+def _stream(target: Target, number: int, kind: Kind) -> Stream:
+    names = [broker_address(number)] if kind == "tap" else addresses_of(target)
+    addresses = frozenset(ipaddress.ip_address(name).packed for name in names)
+    return Stream(target.protocol, target.port, addresses, encrypted=kind != "tap" and target.tls is not None)
+
+
+def _file_name(target: Target, number: int) -> str:
+    return re.sub(r"[^A-Za-z0-9.-]+", "-", f"{target.name}-{target.protocol}-{number}")
