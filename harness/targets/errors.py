@@ -32,4 +32,8 @@ class BrokerMissing(TargetError):
 
 
 class BrokerFailed(TargetError):
-    """A local broker did not start, or ended by itself."""
+    """A local broker did not start, or ended by itself; ``log``: what it wrote, as far as it is known."""
+
+    def __init__(self, message: str, log: str = "") -> None:
+        super().__init__(message)
+        self.log = log

@@ -1,6 +1,7 @@
 """What drivers share: is the broker installed, how a local one is started, disturbed and ended."""
 
 import os
+import re
 import signal
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -19,6 +20,9 @@ STOP_SECONDS = 20.0
 TRY_SECONDS = 2.0
 BETWEEN_TRIES = 0.02
 ATTEMPTS = 3
+LOG_LINES = 400
+SHOWN = 400  # characters of a broker's complaint in a message of one line
+COMPLAINT = re.compile(r"error|in use|cannot|could not|unable|denied|invalid", re.IGNORECASE)
 PASSED_ON = ("PATH", "TMPDIR", "TZ", "LD_LIBRARY_PATH", "SYSTEMROOT")
 
 
@@ -45,9 +49,9 @@ class Server:
         for target in self.targets:
             while not is_ready(target, min(TRY_SECONDS, deadline.left)):
                 if self.process.wait(BETWEEN_TRIES):
-                    raise BrokerFailed(self._tell(f"ended with status {self.process.status} before it served"))
+                    raise self._failure(f"ended with status {self.process.status} before it served")
                 if deadline.over:
-                    raise BrokerFailed(self._tell(f"did not serve {target.protocol} within {READY_SECONDS:.0f} s"))
+                    raise self._failure(f"did not serve {target.protocol} within {READY_SECONDS:.0f} s")
 
     def log_tail(self, lines: int = 20) -> str:
         """Return the last lines that the broker wrote, of its output and of its own log."""
@@ -61,9 +65,12 @@ class Server:
             for port in self.ports:
                 port.release()
 
-    def _tell(self, what: str) -> str:
-        last = [line.strip() for line in self.log_tail(8).splitlines() if line.strip()]
-        return f"{self.process.name} {what}; it said: {' | '.join(last)[-600:] or 'nothing'}"
+    def _failure(self, what: str) -> BrokerFailed:
+        log = self.log_tail(LOG_LINES)
+        lines = [line.strip() for line in log.splitlines() if line.strip()]
+        telling = [line for line in lines if COMPLAINT.search(line)] or lines[-4:]
+        words = " | ".join(telling)[:SHOWN] or "nothing"
+        return BrokerFailed(f"{self.process.name} {what}; it said: {words}", log)
 
 
 class LocalBroker:

@@ -18,7 +18,7 @@ def launch(prepare: Callable[[], LocalBroker]) -> LocalBroker:
         try:
             broker.start()
         except BrokerFailed as failure:
-            if attempt == ATTEMPTS or not any(words in str(failure).lower() for words in PORT_TAKEN):
+            if attempt == ATTEMPTS or not any(words in failure.log.lower() for words in PORT_TAKEN):
                 raise
         else:
             return broker
