@@ -6,19 +6,16 @@ its part, because they are preconditions of what a test examines. Every step has
 
 import time
 from collections import deque
-from collections.abc import Callable, Iterable
 from typing import Any, Self
 
-from mqproof.dissectors.amqp.codec import Decoder, Frame, Malformed, Method, ProtocolHeader, content, encode, method
+from mqproof.dissectors.amqp.codec import Frame, Method, ProtocolHeader, content
 from mqproof.dissectors.amqp.tables import METHODS, REPLY_CODES
-from mqproof.harness.patience import patience
-from mqproof.harness.targets.target import Target
 from mqproof.harness.verdicts import Blocked, Deviation
-from mqproof.harness.wires.amqp_message import Assembler, Event, Message, describe, masked, tell, tell_codes
-from mqproof.harness.wires.amqp_verbs import Things, Verbs
-from mqproof.harness.wires.base import Connection, End, Ended, Transcript
+from mqproof.harness.wires.amqp_link import CLOSES, STEP, Link, Refused, is_event, is_reply, within
+from mqproof.harness.wires.amqp_message import Event, Message, describe, tell, tell_codes
+from mqproof.harness.wires.amqp_verbs import Verbs
+from mqproof.harness.wires.base import End, Ended
 
-STEP = 5.0  # seconds for one reply
 PUBLISHER = 2047  # the channel that publish() confirms on, or the highest agreed; tests use low numbers
 CAPABILITIES = {
     "publisher_confirms": True,
@@ -28,46 +25,15 @@ CAPABILITIES = {
     "connection.blocked": True,
     "authentication_failure_close": True,
 }
-_CLOSES = ("channel.close", "connection.close")
 
 
-class AmqpWire(Verbs):
+class AmqpWire(Link, Verbs):
     """One connection. ``greet`` to ``open_vhost`` are the handshake's steps; ``open`` takes them all."""
-
-    def __init__(self, target: Target, things: Things, *, title: str = "AMQP wire") -> None:
-        """Connect the socket and send nothing. Raises Blocked when nobody listens."""
-        self.target = target
-        self.things = things
-        self.transcript = Transcript(title)
-        try:
-            self.connection = Connection(target)
-        except OSError as error:
-            raise Blocked(f"no connection to {target.redacted_url}: {error}") from None
-        self.tuned: dict[str, int] = {"channel_max": 0, "frame_max": 4096, "heartbeat": 0}
-        self.server_properties: dict[str, Any] = {}
-        self._decoder = Decoder()
-        self._assembler = Assembler()
-        self._inbox: deque[Event] = deque()  # what came while something else was awaited
-        self._publishing: str | None = None
 
     @property
     def publisher(self) -> int:
         """The number of the channel that publish() uses."""
         return min(self.tuned["channel_max"] or PUBLISHER, PUBLISHER)
-
-    # -- out -----------------------------------------------------------------------------------------------------
-
-    def send(self, *frames: Frame | str, channel: int = 1, **arguments: Any) -> None:
-        """Send frames in one write; a method may be given by name with its arguments."""
-        made = [method(frame, channel, **arguments) if isinstance(frame, str) else frame for frame in frames]
-        for frame in made:
-            self.transcript.add(">", *masked(frame))
-        self.connection.send(b"".join(map(encode, made)))  # that the broker has gone shows when it is listened to
-
-    def send_octets(self, octets: bytes) -> None:
-        """Send octets as they are."""
-        self.transcript.add(">", octets, f"{len(octets)} octets {octets[:40]!r}")
-        self.connection.send(octets)
 
     def send_content(
         self,
@@ -87,74 +53,6 @@ class AmqpWire(Verbs):
         )  # fmt: skip
         self.send(*frames)
         return body
-
-    # -- in ------------------------------------------------------------------------------------------------------
-
-    def next_frame(self, until: float | None = None) -> Frame | Ended:
-        """Return the next frame, or how the wait ended; ``until``: a moment of ``time.monotonic``."""
-        until = within(STEP) if until is None else until
-        while True:
-            try:
-                frame = self._decoder.next()
-            except Malformed as error:
-                return self._note_end(Ended(End.MALFORMED, str(error)))
-            if frame is not None:
-                self.transcript.add("<", *masked(frame))
-                return frame
-            octets = self.connection.receive(until)
-            if isinstance(octets, Ended):
-                return self._note_end(octets)
-            self._decoder.feed(octets)
-
-    def _note_end(self, ended: Ended) -> Ended:
-        self.transcript.add("!", b"", str(ended))
-        return ended
-
-    def next_event(self, until: float | None = None) -> Event | Ended:
-        """Return the next method or whole message, heartbeats left out, or how the wait ended."""
-        until = within(STEP) if until is None else until
-        while True:
-            frame = self.next_frame(until)
-            if isinstance(frame, Ended):
-                return frame
-            event = self._assembler.add(frame)
-            if event is not None:
-                return event
-
-    def expect(self, *names: str, channel: int | None = None, **fields: Any) -> Event:
-        """Return the first event of these names, on this channel, with these arguments; others wait for their turn.
-
-        Raises Blocked when the channel or the connection ends instead.
-        """
-        try:
-            return self._await(lambda event: _is(event, names, channel, fields))
-        except _Refused as refused:
-            raise Blocked(f"expected {' or '.join(names)}; got {refused}") from None
-
-    def must_receive(self, *names: str, channel: int | None = None, seconds: float = STEP, **fields: Any) -> Event:
-        """Accuse the broker unless an event of these names, on this channel, with these arguments comes."""
-        try:
-            return self._await(lambda event: _is(event, names, channel, fields), seconds)
-        except _Refused as refused:
-            shown = f"{' or '.join(names)}{f' {fields}' if fields else ''}"
-            raise Deviation(shown, str(refused)) from None
-
-    def _await(self, wanted: Callable[[Event], bool], seconds: float = STEP) -> Event:
-        for waiting in self._inbox:
-            if wanted(waiting):
-                self._inbox.remove(waiting)
-                return waiting
-        until = within(seconds)
-        while not isinstance(event := self.next_event(until), Ended):
-            if wanted(event):
-                return event
-            self._inbox.append(event)
-            if event.name in _CLOSES:
-                raise _Refused(tell(event))
-        raise _Refused(self._with_inbox(str(event)))
-
-    def _with_inbox(self, text: str) -> str:
-        return text + (f" after {', '.join(tell(event) for event in list(self._inbox)[-3:])}" if self._inbox else "")
 
     # -- conversations -------------------------------------------------------------------------------------------
 
@@ -185,7 +83,7 @@ class AmqpWire(Verbs):
 
     def arrived(self, *names: str, channel: int | None = None) -> list[Event]:
         """Take out of the inbox what has arrived under these names (any, if none is given)."""
-        found = [event for event in self._inbox if _is(event, names or (event.name,), channel, {})]
+        found = [event for event in self._inbox if is_event(event, names or (event.name,), channel, {})]
         self._inbox = deque(event for event in self._inbox if event not in found)
         return found
 
@@ -229,7 +127,7 @@ class AmqpWire(Verbs):
             self.call("confirm.select", channel=self.publisher)
             return "confirm"
         self.send("tx.select", channel=self.publisher)
-        answer = self.expect("tx.select-ok", *_CLOSES)
+        answer = self.expect("tx.select-ok", *CLOSES)
         if answer.name == "tx.select-ok":
             return "tx"
         if answer.name == "connection.close":
@@ -239,6 +137,11 @@ class AmqpWire(Verbs):
         return "round trip"
 
     # -- handshake (sections 2.2.4 and 4.2.2) --------------------------------------------------------------------
+
+    @property
+    def login(self) -> bytes:
+        """The response of mechanism PLAIN with the target's credentials."""
+        return f"\0{self.target.user or 'guest'}\0{self.target.password or ''}".encode()
 
     def greet(self) -> Method:
         """Send the protocol header, return ``connection.start``."""
@@ -252,14 +155,13 @@ class AmqpWire(Verbs):
         self, mechanism: str = "PLAIN", response: bytes | None = None, capabilities: dict[str, Any] | None = None
     ) -> None:
         """Send ``connection.start-ok`` with the target's credentials."""
-        login = f"\0{self.target.user or 'guest'}\0{self.target.password or ''}".encode()
         properties = {
             "product": "mqproof",
             "capabilities": CAPABILITIES if capabilities is None else capabilities,
         }
         self.send(
             "connection.start-ok", channel=0, client_properties=properties, mechanism=mechanism,
-            response=login if response is None else response, locale="en_US",
+            response=self.login if response is None else response, locale="en_US",
         )  # fmt: skip
 
     def tune(self, **limits: int) -> None:
@@ -319,24 +221,62 @@ class AmqpWire(Verbs):
 
     def _reaction(self, channel: int, expected: str) -> Event:
         def wanted(event: Event) -> bool:
-            return event.name in _CLOSES or (event.channel == channel and _is_reply(event))
+            return event.name in CLOSES or (event.channel == channel and is_reply(event))
 
         try:
             event = self._await(wanted)
-        except _Refused as refused:
+        except Refused as refused:
             raise Deviation(expected, str(refused)) from None
-        if event.name not in _CLOSES:
+        if event.name not in CLOSES:
             raise Deviation(expected, f"it was accepted: {tell(event)}")
         return event
 
-    def must_end(self, seconds: float = STEP, *, silently: bool = False) -> None:
-        """Accuse the broker unless it closes the socket; ``silently``: unless it does so without a further frame."""
+    def listen(self, seconds: float, *, every: float = 0.0, saying: Frame | None = None) -> list[Frame]:
+        """Listen for so many seconds of real time, sending a frame ``every`` so often; return what came.
+
+        Raises Blocked when the connection ends.
+        """
+        end = time.monotonic() + seconds
+        next_word = time.monotonic() + (every or seconds)
+        heard: list[Frame] = []
+        while (now := time.monotonic()) < end:
+            frame = self.next_frame(min(next_word, end))
+            if not isinstance(frame, Ended):
+                heard.append(frame)
+            elif frame.end is not End.TIMEOUT:
+                raise Blocked(f"{frame} after {now - end + seconds:.1f} s")
+            if saying is not None and time.monotonic() >= next_word:
+                self.send(saying)
+                next_word += every
+        return heard
+
+    def must_end(self, seconds: float = STEP, *, silently: bool = False, fenced: bool = False) -> None:
+        """Accuse the broker unless it closes the socket; ``silently``: unless it does so without a further frame.
+
+        ``fenced``: a legal method follows what was sent, so that a broker that goes on is found out by its reply.
+        """
+        if fenced:
+            self.send("exchange.declare", exchange="amq.direct", type="direct", passive=True)
         until = within(seconds)
         while not isinstance(said := self.next_frame(until), Ended):
             if silently:
                 raise Deviation("the socket closed without a further frame", describe(said))
         if not said.closed:
             raise Deviation("the socket closed by the broker", str(said))
+
+    def must_disconnect(self, *, fenced: bool = True) -> None:
+        """Accuse the broker unless it ends the connection: by closing the socket or by ``connection.close``."""
+        if fenced:
+            self.send("exchange.declare", exchange="amq.direct", type="direct", passive=True)
+        until = within(STEP)
+        while not isinstance(event := self.next_event(until), Ended):
+            if event.name == "connection.close":
+                self.send("connection.close-ok", channel=0)
+                return
+            if is_reply(event):
+                raise Deviation("the connection ended by the broker", f"it goes on: {tell(event)}")
+        if not event.closed:
+            raise Deviation("the connection ended by the broker", str(event))
 
     def close(self) -> None:
         """Close the socket and nothing else, as a client does that ends without a word."""
@@ -345,24 +285,3 @@ class AmqpWire(Verbs):
     def cut(self) -> None:
         """Reset the connection, as the kernel of a crashed client does."""
         self.connection.cut()
-
-
-def within(seconds: float) -> float:
-    """Return the moment of ``time.monotonic`` that lies so many seconds ahead, patience counted in."""
-    return time.monotonic() + patience.seconds(seconds)
-
-
-class _Refused(Exception):
-    """Something else came than was awaited; the message says what."""
-
-
-def _is(event: Event, names: Iterable[str], channel: int | None, fields: dict[str, Any]) -> bool:
-    return (
-        event.name in names
-        and (channel is None or event.channel == channel)
-        and all(event.arguments.get(key) == value for key, value in fields.items())
-    )
-
-
-def _is_reply(event: Event) -> bool:
-    return event.name.endswith(("-ok", "-empty"))

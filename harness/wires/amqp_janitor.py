@@ -1,5 +1,6 @@
 """Removes what a test made on the broker, on a connection of its own, whatever state the test left the others in."""
 
+from mqproof.dissectors.amqp.codec import method
 from mqproof.harness.targets.target import Target
 from mqproof.harness.verdicts import Blocked
 from mqproof.harness.wires.amqp import AmqpWire
@@ -22,7 +23,7 @@ def remove(target: Target, things: Things) -> None:
 
 
 def _delete(wire: AmqpWire, name: str, **entity: str) -> None:
-    wire.send(name, **entity)
+    wire.send(method(name, **entity))
     answer = wire.expect(f"{name}-ok", "channel.close", "connection.close")
     if answer.name == "connection.close":
         raise Blocked(f"{entity} could not be removed: {tell(answer)}")

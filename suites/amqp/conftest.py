@@ -1,15 +1,19 @@
 """Fixtures of the AMQP suites: connections of two kinds, and the names of what a test makes."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 import pytest
 from mqproof.harness.clients.amqp import AmqpClient
 from mqproof.harness.plugin.fixtures import Cleanup, Names
 from mqproof.harness.targets.target import Target
+from mqproof.harness.verdicts import Blocked, Unsupported
 from mqproof.harness.wires.amqp import AmqpWire
 from mqproof.harness.wires.amqp_janitor import remove
 from mqproof.harness.wires.amqp_verbs import Things
 from mqproof.harness.wires.base import Transcript
+from mqproof.suites.amqp.ahead import Conversations, is_ahead
+
+OTHER_VHOST = "other"
 
 
 class Wires:
@@ -24,6 +28,14 @@ class Wires:
     def __call__(self, **options: int) -> AmqpWire:
         """Return a connection with channel 1 open; ``options`` are limits for tune-ok."""
         return self.raw().open(**options)
+
+    def other_vhost(self) -> AmqpWire:
+        """Return a connection to another virtual host. Raises Unsupported where these credentials open no other."""
+        wire = self.raw(vhost=OTHER_VHOST)
+        try:
+            return wire.open()
+        except Blocked:
+            raise Unsupported(f"needs a second virtual host, {OTHER_VHOST!r}, that the user may open") from None
 
     def raw(self, **changes: object) -> AmqpWire:
         """Return a connected socket on which nothing has been said; ``changes``: fields of the target."""
@@ -74,3 +86,38 @@ def wires(target: Target, things: Things, cleanup: Cleanup, transcripts: list[Tr
 def wire(wires: Wires) -> AmqpWire:
     """A raw connection with channel 1 open."""
     return wires()
+
+
+@pytest.fixture(scope="session")
+def conversations() -> Iterator[Conversations]:
+    """The conversations that run ahead, on threads."""
+
+    def make_wires(
+        target: Target, names: Callable[[str], str], cleanup: Cleanup, transcripts: list[Transcript]
+    ) -> Wires:
+        things = Things(names)
+        cleanup(remove, target, things)
+        return Wires(target, things, cleanup, transcripts)
+
+    begun = Conversations(make_wires)
+    yield begun
+    begun.pool.shutdown(cancel_futures=True)
+
+
+@pytest.fixture(autouse=True)
+def _begin_ahead(request: pytest.FixtureRequest, target: Target, conversations: Conversations) -> None:
+    conversations.begin_all(request.session, target)
+
+
+@pytest.fixture
+def ahead_result(
+    request: pytest.FixtureRequest, conversations: Conversations, transcripts: list[Transcript], _begin_ahead: None
+) -> Callable[[], None]:
+    """Waits for the conversation of a test that runs ahead."""
+    return conversations.result(request.node, transcripts)
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Judge what runs ahead last, so that its time passes while the others run."""
+    items.sort(key=is_ahead)

@@ -1,0 +1,89 @@
+"""Tests that wait on real time begin together, on threads, at the first test of a run, and are judged when their turn
+comes: twenty conversations of three seconds take three seconds.
+
+Such a test is an ordinary function of ``wires`` and its parameters, under the decorator ``ahead``.
+"""
+
+from collections.abc import Callable
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass, field
+from functools import wraps
+from inspect import Parameter, signature
+from typing import Any
+
+import pytest
+from mqproof.harness.plugin.fixtures import Cleanup, Names
+from mqproof.harness.plugin.state import state_of
+from mqproof.harness.targets.target import Target
+from mqproof.harness.wires.base import Transcript
+
+THREADS = 48
+MakeWires = Callable[[Target, Callable[[str], str], Cleanup, list[Transcript]], Any]
+
+
+def ahead(test: Callable[..., None]) -> Callable[..., None]:
+    """Let ``test(wires, **parameters)`` run on a thread from the first test of the run on."""
+
+    @wraps(test)
+    def judged(ahead_result: Callable[[], None], **_: Any) -> None:
+        ahead_result()
+
+    judged.conversation = test  # type: ignore[attr-defined]
+    own = [parameter for name, parameter in signature(test).parameters.items() if name != "wires"]
+    asked = Parameter("ahead_result", Parameter.POSITIONAL_OR_KEYWORD)
+    judged.__signature__ = signature(test).replace(parameters=[asked, *own])  # type: ignore[attr-defined]
+    return judged
+
+
+@dataclass(slots=True)
+class Conversations:
+    """The conversations that have begun, by item."""
+
+    make_wires: MakeWires
+    pool: ThreadPoolExecutor = field(default_factory=lambda: ThreadPoolExecutor(THREADS, "ahead"))
+    begun: dict[str, tuple[Future[None], list[Transcript]]] = field(default_factory=dict)
+    targets: set[str] = field(default_factory=set)
+
+    def begin_all(self, session: pytest.Session, target: Target) -> None:
+        """Begin the conversations of all items for this target that have not begun yet."""
+        if target.name in self.targets:
+            return
+        self.targets.add(target.name)
+        for item in session.items:
+            if is_ahead(item) and item.callspec.params.get("target") == target.name:  # type: ignore[attr-defined]
+                self._begin(item, target)
+
+    def _begin(self, item: Any, target: Target) -> None:
+        transcripts: list[Transcript] = []
+        label = f"a{len(self.begun)}"
+        make_name = Names(state_of(item.config))
+        test = item.function.conversation
+        given = {name: value for name, value in item.callspec.params.items() if name in signature(test).parameters}
+
+        def converse() -> None:
+            cleanup = Cleanup()
+            try:
+                test(self.make_wires(target, lambda kind: make_name(f"{kind}-{label}"), cleanup, transcripts), **given)
+            finally:
+                cleanup.run()
+
+        if set(signature(test).parameters) - set(given) != {"wires"}:
+            raise TypeError(f"{item.nodeid}: a test that runs ahead has no fixture but wires")
+        self.begun[item.nodeid] = self.pool.submit(converse), transcripts
+
+    def result(self, item: pytest.Item, transcripts: list[Transcript]) -> Callable[[], None]:
+        """Return what waits for the item's conversation and raises what it raised."""
+        future, said = self.begun[item.nodeid]
+
+        def wait() -> None:
+            try:
+                future.result()
+            finally:
+                transcripts.extend(said)
+
+        return wait
+
+
+def is_ahead(item: pytest.Item) -> bool:
+    """Whether the item's test runs ahead."""
+    return hasattr(getattr(item, "function", None), "conversation")
