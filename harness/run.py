@@ -72,6 +72,12 @@ def new_folder(base: Path | None = None) -> Path:
     return folder
 
 
+def cache_folder() -> Path:
+    """Return mqproof's folder in the user's cache, which may not exist yet."""
+    base = os.environ.get("XDG_CACHE_HOME")
+    return (Path(base) if base else Path.home() / ".cache") / "mqproof"
+
+
 def described(target: Target) -> dict[str, Any]:
     """Return what run.json says of a target; the password is masked."""
     return {

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 from mqproof.harness.reporting.progress import LiveProgress
+from mqproof.harness.run import cache_folder
 from mqproof.harness.targets.target import Target
 
 PLUGINS = ("mqproof.harness.plugin.entry", "xdist.plugin", "allure_pytest.plugin")
@@ -104,12 +105,6 @@ def own_environment() -> Iterator[None]:
                 os.environ.pop(name, None)
             else:
                 os.environ[name] = value
-
-
-def cache_folder() -> Path:
-    """Return mqproof's folder in the user's cache, which may not exist yet."""
-    base = os.environ.get("XDG_CACHE_HOME") or str(Path.home() / ".cache")
-    return Path(base) / "mqproof"
 
 
 def _suites_folder() -> Path:

@@ -21,7 +21,7 @@ TITLES = {"amqp-0-9-1": "AMQP 0-9-1", "mqtt-3.1.1": "MQTT 3.1.1", "mqtt-5.0": "M
 def label(item: pytest.Item) -> None:
     """Add Allure's labels and links to a test that claims statements."""
     claimed = claims(item)
-    labels: dict[tuple[str, str], None] = {}
+    labels: dict[tuple[str, str], None] = {("target", str(target_name(item))): None} if claimed else {}
     for statement in claimed:
         labels["epic", TITLES[statement.spec]] = None
         labels["feature", statement.section] = None
@@ -38,7 +38,9 @@ def severity(statement: Statement) -> str:
     return SEVERITIES.get(statement.level.removesuffix(" NOT"), "normal")
 
 
-def attach(item: pytest.Item, transcripts: "Iterable[Transcript]", outcome: Outcome, secrets: tuple[str, ...]) -> None:
+def attach(
+    item: pytest.Item, transcripts: "Iterable[Transcript]", verdict: str, outcome: Outcome, secrets: tuple[str, ...]
+) -> None:
     """Attach conversations, expected and actual to the running test; does nothing where Allure is not in use."""
     if not getattr(options(item.config), "allure_report_dir", None):
         return
@@ -46,7 +48,9 @@ def attach(item: pytest.Item, transcripts: "Iterable[Transcript]", outcome: Outc
 
     target = state_of(item.config).target(str(target_name(item)))
     allure.dynamic.parameter("broker", target.redacted_url, excluded=True)
+    allure.dynamic.label("verdict", verdict)  # type: ignore[no-untyped-call]
     summary = [f"statement  {statement.key}: {statement.summary}" for statement in claims(item)]
+    summary.append(f"verdict    {verdict}")
     if outcome.expected is not None:
         summary += [f"expected   {outcome.expected}", f"actual     {outcome.actual}"]
     summary.append(f"reason     {outcome.reason}")

@@ -182,7 +182,7 @@ class Running:
             report.sections.append(("conversation", masked(transcript.render(), self.secrets)))
         from mqproof.harness.plugin.allure_labels import attach
 
-        attach(item, transcripts, record.outcome, self.secrets)
+        attach(item, transcripts, str(self._judge(item, record).outcome), record.outcome, self.secrets)
 
     def _data(self, item: pytest.Item, record: Record) -> dict[str, Any]:
         judgement = self._judge(item, record)

@@ -31,7 +31,8 @@ VALUE = 230  # characters of an expected or actual value: three lines
 def print_summary(run: Run, console: Console) -> None:
     """Print the whole summary, at most 80 columns wide."""
     console.width = min(console.width, WIDTH)
-    console.print(_table(run))
+    if run.statements:
+        console.print(_table(run))
     deviations = sorted((row for row in run.statements if row["verdict"] == Verdict.DEVIATES), key=_severity)
     if deviations:
         console.print(Text("\nDeviations, worst first", style="bold"))

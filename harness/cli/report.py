@@ -1,0 +1,37 @@
+"""``mqproof report``: one self-contained page of one or several runs."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+HELP = """Make one self-contained page (Allure 3) of one or several run directories; it opens from a file.
+
+\b
+Exit codes: 0 the page is there; 2 wrong usage, or no run; 3 the page cannot be made here
+(node is not installed, npm cannot be reached): the runs are untouched, and one line says why.
+"""
+
+
+def report(
+    runs: Annotated[list[Path], typer.Argument(metavar="RUN...")],
+    out: Annotated[Path | None, typer.Option("-o", "--out", metavar="PAGE", help="Default: RUN/report.html.")] = None,
+) -> None:
+    """Make a page."""  # replaced by HELP
+    from mqproof.harness.reporting.allure import Reported, ReportUnavailable, render
+    from mqproof.harness.run import BadRun, load
+
+    try:
+        reported = [Reported(load(path), path if path.is_dir() else path.parent) for path in runs]
+        page = out or reported[-1].folder / "report.html"
+        render([Reported(one.run, one.folder.resolve()) for one in reported], page.resolve())
+    except BadRun as error:
+        typer.echo(f"mqproof: {error}", err=True)
+        raise typer.Exit(2) from None
+    except ReportUnavailable as error:
+        typer.echo(f"mqproof: no report: {error}", err=True)
+        raise typer.Exit(3) from None
+    typer.echo(str(page))
+
+
+report.__doc__ = HELP

@@ -1,0 +1,100 @@
+"""The Allure page: no request leaves it, its data is there before the app, and what is missing is said in one line."""
+
+import json
+import os
+import stat
+import subprocess
+
+import pytest
+from mqproof.harness.reporting import allure
+from mqproof.harness.reporting.allure import Reported, ReportUnavailable, configuration, render, repaired
+from mqproof.harness.run import Run
+
+PAGE = """<!DOCTYPE html><html><head><title>x</title></head><body>
+<script async src="https://www.googletagmanager.com/gtag/js?id=G-X"></script>
+    <script>
+        window.dataLayer = [];
+        gtag('config', 'G-X');
+    </script>
+<script>keep()</script></body></html>"""
+TARGET = {"name": "a:1", "url": "amqp://a:1", "protocol": "amqp", "product": "P", "version": "1", "capabilities": []}
+
+
+def test_the_page_calls_nobody_and_keeps_the_rest():
+    page = repaired(PAGE)
+    assert "googletagmanager" not in page
+    assert "gtag" not in page
+    assert "<script>keep()</script>" in page
+
+
+def test_the_data_is_defined_before_anything_else():
+    assert repaired(PAGE).startswith("<!DOCTYPE html><html><head><script>window.allureReportData = ")
+
+
+def some_run(tmp_path) -> Reported:
+    (tmp_path / "allure-results").mkdir()
+    result = {"uuid": "1", "name": "test", "status": "passed", "labels": [{"name": "target", "value": "a:1"}]}
+    (tmp_path / "allure-results" / "1-result.json").write_text(json.dumps(result))
+    return Reported(Run(targets=[TARGET]), tmp_path)
+
+
+def test_the_configuration_names_environments_and_categories(tmp_path):
+    text = configuration([some_run(tmp_path)], tmp_path / "out")
+    assert "\"a_1\": { name: \"a:1 (P 1)\"" in text
+    assert "label.value === \"a:1\"" in text
+    assert '"verdict": "known-deviation"' in text
+    assert "historyPath" not in text
+
+
+def test_runs_that_lie_together_share_a_history(tmp_path):
+    folder = tmp_path / "mqproof-runs" / "one"
+    folder.mkdir(parents=True)
+    first, again = (configuration([Reported(Run(targets=[TARGET]), folder)], tmp_path / "out") for _ in range(2))
+    assert f'"historyPath": "{folder.parent}/history.jsonl"' in first
+    assert '"appendHistory": true' in first
+    assert '"appendHistory": false' in again  # a run stands in the history once, however often it is shown
+
+
+def test_a_run_without_results_is_refused(tmp_path):
+    with pytest.raises(ReportUnavailable, match="no allure-results"):
+        render([Reported(Run(), tmp_path)], tmp_path / "page.html")
+
+
+def fake_node(tmp_path, script: str):
+    node = tmp_path / "wheel" / "bin" / "node"
+    node.parent.mkdir(parents=True)
+    node.write_text(f"#!/bin/sh\n{script}\n")
+    node.chmod(node.stat().st_mode | stat.S_IXUSR)
+    return node
+
+
+def test_an_npm_that_cannot_be_reached_is_one_line_and_leaves_nothing(tmp_path, monkeypatch):
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    node = fake_node(tmp_path, "echo 'npm error code ENOTFOUND' >&2; exit 1")
+    monkeypatch.setattr(allure, "_node", lambda: node)
+    with pytest.raises(ReportUnavailable, match="cannot be fetched from npm: npm error code ENOTFOUND") as caught:
+        render([some_run(tmp_path)], tmp_path / "page.html")
+    assert "\n" not in str(caught.value)
+    assert os.listdir(tmp_path / "cache" / "mqproof") == []
+
+
+def test_an_npm_that_never_ends_is_one_line(tmp_path, monkeypatch):
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    monkeypatch.setattr(allure, "_node", lambda: fake_node(tmp_path, "exit 0"))
+
+    def never(*_: object, **__: object) -> None:
+        raise subprocess.TimeoutExpired("npm", 1)
+
+    monkeypatch.setattr(subprocess, "run", never)
+    with pytest.raises(ReportUnavailable, match="npm did not end within"):
+        render([some_run(tmp_path)], tmp_path / "page.html")
+
+
+def test_the_lock_file_names_no_address():
+    from importlib.resources import files
+
+    lock = json.loads(files("mqproof.harness.reporting").joinpath("package-lock.json").read_text())
+    packages = [package for path, package in lock["packages"].items() if path]
+    assert len(packages) > 100
+    assert all("integrity" in package for package in packages)
+    assert "://" not in json.dumps(lock)
