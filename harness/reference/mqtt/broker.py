@@ -78,12 +78,12 @@ class Broker:
 
     def assign_client_id(self) -> str:
         """Return a client identifier that no session uses (MQTT-3.1.3-6, MQTT-3.2.2-16), of letters and digits."""
-        if self.defective("assigned-id-constant"):
-            return "mqproofassigned"
-        while True:
+        while not self.defective("assigned-id-constant"):
             self._assigned += 1
-            if (candidate := f"mqproofassigned{self._assigned}") not in self.sessions:
+            candidate = f"mqproofassigned{self._assigned}"
+            if candidate not in self.sessions or self.defective("client-id-shared-state"):
                 return candidate
+        return "mqproofassigned"
 
     # -- subscriptions
 

@@ -71,6 +71,32 @@ def test_same_filter_again_replaces_the_subscription(world, version):
     assert message.qos == 0
 
 
+def test_replacing_a_subscription_loses_nothing_that_waits(world):
+    client = world.client(properties=(("receive_maximum", 1),))
+    client.subscribe("t")
+    publisher = world.client()
+    publisher.publish("t", b"1", 1)
+    publisher.publish("t", b"2", 1)
+    client.read()
+    client.subscribe("t")
+    assert client.send(Puback(1)).one().payload == b"2"
+
+
+@pytest.mark.parametrize(
+    ("text", "topic", "selected"),
+    [("a/#", "a", True), ("a/#", "a/", True), ("a/+", "a/", True), ("+/+", "/a", True), ("+", "/a", False)],
+)
+@pytest.mark.parametrize("retain", [False, True])
+def test_edges_of_wildcards(world, version, text, topic, selected, retain):
+    client = world.client(version=version)
+    if retain:
+        client.publish(topic, b"x", retain=True)
+    got = client.subscribe(text, qos=0)
+    if not retain:
+        got = client.send(Publish(topic, b"x")).read()
+    assert len(got) == selected
+
+
 def test_overlapping_subscriptions_get_one_copy_at_the_highest_qos(world, version):
     client = world.client(version=version)
     client.subscribe(Subscription("t/+", 0), Subscription("t/#", 2), Subscription("t/a", 1))
