@@ -16,6 +16,7 @@ from mqproof.harness.wires.amqp_message import Event, Message, describe, tell, t
 from mqproof.harness.wires.amqp_verbs import Verbs
 from mqproof.harness.wires.base import End, Ended
 
+_PROBE = 1999  # the channel of exists(), which a missing queue closes
 PUBLISHER = 2047  # the channel that publish() confirms on, or the highest agreed; tests use low numbers
 CAPABILITIES = {
     "publisher_confirms": True,
@@ -202,6 +203,24 @@ class AmqpWire(Link, Verbs):
         """Accuse the broker unless the channel still works."""
         self.send("exchange.declare", channel=channel, exchange="amq.direct", type="direct", passive=True)
         self.must_receive("exchange.declare-ok", channel=channel)
+
+    def exists(self, queue: str) -> bool:
+        """Return whether a passive declare finds the queue, or finds it locked (405). Raises Blocked."""
+        self.open_channel(_PROBE)
+        self.send("queue.declare", channel=_PROBE, queue=queue, passive=True)
+        answer = self.expect("queue.declare-ok", "channel.close", channel=_PROBE)
+        if answer.name == "queue.declare-ok":
+            self.close_channel(_PROBE)
+            return True
+        self.send("channel.close-ok", channel=_PROBE)
+        return bool(answer.arguments["reply_code"] != 404)
+
+    def must_lose(self, queue: str, seconds: float = STEP) -> None:
+        """Accuse the broker unless the queue is gone before the deadline; each look is a round trip."""
+        until = within(seconds)
+        while self.exists(queue):
+            if time.monotonic() > until:
+                raise Deviation(f"queue {queue!r} to go away", "it is still there")
 
     def must_refuse(self, *codes: int, channel: int = 1, either_level: bool = False, fenced: bool = True) -> Event:
         """Accuse the broker unless it closes the channel, or for hard codes the connection, with one of ``codes``.

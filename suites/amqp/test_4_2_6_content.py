@@ -11,7 +11,7 @@ SPLITS = {
     "one frame": [30],
     "octet by octet": [1] * 30,
     "halves": [15, 15],
-    "empty frames between": [0, 10, 0, 0, 20, 0],
+    "empty frames between": [0, 10, 0, 0, 20],
     "uneven": [1, 28, 1],
 }
 PROPERTIES = {
