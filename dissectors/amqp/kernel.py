@@ -419,21 +419,27 @@ def message_begins(method: int, role: int, d: int, s: Words) -> None:
         s[at + w.N_REPEATED] += s[d + w.D_BITS] & 1
 
 
-def lose(count: int, d: int, s: Words) -> None:
+def lose(count: int, c: int, d: int, s: Words, m: Octets) -> None:
     """Octets are missing from the stream: go on inside the frame where it is longer, else look for the next one."""
     phase = s[d + w.D_PHASE]
-    if phase in (SYNC, HEAD, IDS, PROTOCOL, END) or count > s[d + w.D_LEFT]:
+    if phase in (SYNC, HEAD, IDS, PROTOCOL) or count > s[d + w.D_LEFT] + 1:
         if phase not in (SYNC, HEAD) or s[d + w.D_UNBOOKED]:
             s[w.INCOMPLETE] += 1
         lose_sync(d, s)
         return
     s[d + w.D_DAMAGED] = 1
+    if count == s[d + w.D_LEFT] + 1:  # the frame's end octet is missing too, and nothing else
+        frame_done(c, d, s)
+        begin(d, s)
+        return
     s[d + w.D_LEFT] -= count
     if count <= s[d + w.D_NEED] and phase in (PAYLOAD, REST, PROPERTIES):
         s[d + w.D_NEED] -= count
-        return
-    s[d + w.D_PHASE] = REST
-    s[d + w.D_NEED] = s[d + w.D_LEFT]
+    else:
+        s[d + w.D_PHASE] = REST
+        s[d + w.D_NEED] = s[d + w.D_LEFT]
+    while s[d + w.D_NEED] == 0:
+        advance(c, d, s, m)
 
 
 def finish(d: int, s: Words) -> None:

@@ -313,7 +313,7 @@ def message_done(role: int, d: int, s: Words, m: Octets) -> None:
     s[entry + w.KEY_BYTES] += s[d + w.D_SIZE]
 
 
-def lose(count: int, d: int, s: Words) -> None:
+def lose(count: int, c: int, d: int, s: Words, m: Octets) -> None:
     """Octets are missing from the stream: go on inside the packet where it is longer, else look for the next one."""
     phase = s[d + w.D_PHASE]
     if phase in (SYNC, FIRST, LENGTH) or count > s[d + w.D_LEFT]:
@@ -325,10 +325,12 @@ def lose(count: int, d: int, s: Words) -> None:
     if count <= s[d + w.D_NEED] and phase in (PAYLOAD, REST, PROPERTIES, ACK_PROPERTIES):
         s[d + w.D_NEED] -= count
         s[d + w.D_LEFT] -= count
-        return
-    s[d + w.D_LEFT] -= count
-    s[d + w.D_PHASE] = REST
-    s[d + w.D_NEED] = s[d + w.D_LEFT]
+    else:
+        s[d + w.D_LEFT] -= count
+        s[d + w.D_PHASE] = REST
+        s[d + w.D_NEED] = s[d + w.D_LEFT]
+    while s[d + w.D_NEED] == 0:
+        advance(c, d, s, m)
 
 
 def finish(d: int, s: Words) -> None:
@@ -384,7 +386,7 @@ def plausible(buf: Octets, at: int, end: int, version: int, edge: int) -> int:
             return 0
         count += 1
         if stop > end:
-            return 1 if edge and (count > 1 or buf[pos] >> 4 == PUBLISH) else 0
+            return 1 if count >= CHAIN or (edge and (count > 1 or buf[pos] >> 4 == PUBLISH)) else 0
         pos = stop
     if count == CHAIN:
         return 1

@@ -114,10 +114,10 @@ def obey(order: int, buf: Octets, s: Words, m: Octets) -> None:
     d = s[w.F_DIRECTION]
     while order != DONE:
         if order == SKIP:
-            lose(s[w.F_SKIP], c, d, s)
+            lose(s[w.F_SKIP], c, d, s, m)
         else:
             if s[d + w.D_LOST]:
-                lose(s[d + w.D_LOST], c, d, s)
+                lose(s[d + w.D_LOST], c, d, s, m)
                 s[d + w.D_LOST] = 0
             if order == FEED:
                 feed(buf, s[w.F_AT], s[w.F_END], c, d, s, m)
@@ -153,12 +153,12 @@ def feed_known(buf: Octets, at: int, end: int, c: int, d: int, s: Words, m: Octe
         book(s, CLASS_OTHER, w.OTHER, end - at)
 
 
-def lose(count: int, c: int, d: int, s: Words) -> None:
+def lose(count: int, c: int, d: int, s: Words, m: Octets) -> None:
     """Tell the protocol that octets are missing."""
     if s[c + w.C_PROTOCOL] == w.PLAIN_AMQP:
-        amqp.lose(count, d, s)
+        amqp.lose(count, c, d, s, m)
     elif s[c + w.C_PROTOCOL] == w.PLAIN_MQTT:
-        mqtt.lose(count, d, s)
+        mqtt.lose(count, c, d, s, m)
 
 
 def recognise(buf: Octets, at: int, end: int, c: int, d: int, s: Words, m: Octets) -> None:
@@ -215,7 +215,9 @@ def judge(buf: Octets, at: int, end: int, c: int, d: int, s: Words) -> int:
     if s[d + w.D_STARTED] and s[c + w.C_CLIENT] == mqtt.side_of(c, d):
         return w.PLAIN_OTHER  # the client's first octets are there, and no protocol of ours begins so
     s[d + w.D_STARTED] = 0
-    return w.PLAIN_AMQP if amqp.resync(buf, at, end) < end else w.UNKNOWN
+    if amqp.resync(buf, at, end) < end:
+        return w.PLAIN_AMQP
+    return w.PLAIN_MQTT if mqtt.resync(buf, at, end, 0) < end else w.UNKNOWN
 
 
 def begins(buf: Octets, at: int, end: int) -> int:
