@@ -4,7 +4,9 @@ Verbs that begin with ``must_`` accuse the broker (Deviation); all others raise 
 its part, because they are preconditions of what a test examines. Every step has a deadline.
 """
 
-from typing import Any
+from collections import deque
+from collections.abc import Callable, Collection, Mapping
+from typing import Any, TypeVar
 
 from mqproof.dissectors.mqtt.codec import (
     Connack,
@@ -13,7 +15,6 @@ from mqproof.dissectors.mqtt.codec import (
     Packet,
     Pingreq,
     Pingresp,
-    Properties,
     Puback,
     Pubcomp,
     Publish,
@@ -24,229 +25,287 @@ from mqproof.dissectors.mqtt.codec import (
     Subscription,
     Unsuback,
     Unsubscribe,
-    Will,
+    prop,
 )
-from mqproof.dissectors.mqtt.tables import Version
-from mqproof.harness.verdicts import Blocked, Deviation
-from mqproof.harness.wires.base import REPLY_DEADLINE, End, Ended
-from mqproof.harness.wires.mqtt_link import Link, Refused, describe, told, within
+from mqproof.harness.verdicts import Blocked, Deviation, Unsupported
+from mqproof.harness.wires.base import End, Ended
+from mqproof.harness.wires.mqtt_link import STEP, MqttLink, deadline
+from mqproof.harness.wires.mqtt_packets import Properties, as_properties, describe, is_like, made, wanted_text
 
-FAILURE = 0x80  # reason codes from here on are failures (section 2.4)
-SESSION_SECONDS = 120  # how long the sessions of tests live on, at most, when their removal fails
-FENCE = b"mqproof-fence"
+GRACE = 0.25  # seconds that a broker which still answers may take to close
+QUIET = 0.04  # seconds of silence that end a weak proof of absence
+KEPT = 120  # seconds, Session Expiry Interval of sessions that shall be kept in 5.0
+
+P = TypeVar("P")
 
 
-class MqttWire(Link):
-    """One connection. ``connect`` takes the handshake; packet identifiers count up from 1."""
+class MqttWire(MqttLink):
+    """One connection. ``connect`` opens the MQTT connection; until then only octets flow."""
 
-    _next_id = 0
+    connack: Connack
+    client_id: str
+    _last_id = 0
 
-    @property
-    def is_5(self) -> bool:
-        """Whether this wire speaks MQTT 5.0."""
-        return self.version is Version.V5_0
+    # -- packets -------------------------------------------------------------------------------------------------
 
-    def new_id(self) -> int:
-        """Return a packet identifier that this wire has not used."""
-        self._next_id += 1
-        return self._next_id
+    def expect(self, kind: type[P], **wanted: Any) -> P:
+        """Return the next packet of this kind with these values; others stay in the inbox. Raises Blocked."""
+        found = self._find(kind, wanted, STEP)
+        if isinstance(found, Ended):
+            raise Blocked(f"no {wanted_text(kind, wanted)}: {found}")
+        return found
 
-    # -- connect and disconnect ----------------------------------------------------------------------------------
+    def must_receive(self, kind: type[P], *, statement: str | None = None, within: float = STEP, **wanted: Any) -> P:
+        """Accuse the broker unless a packet of this kind with these values comes; return it."""
+        found = self._find(kind, wanted, within)
+        if isinstance(found, Ended):
+            raise Deviation(wanted_text(kind, wanted), self._instead(found), statement)
+        return found
 
-    def hello(
-        self,
-        *,
-        client_id: str | None = None,
-        clean_start: bool = True,
-        keep_alive: int = 0,
-        will: Will | None = None,
-        properties: Properties = (),
-    ) -> Connect:
-        """Return a CONNECT with the target's credentials."""
-        self.client_id = self.things.client_id() if client_id is None else client_id
-        password = self.target.password.encode() if self.target.password is not None else None
-        return Connect(
-            self.client_id, clean_start, keep_alive, will, self.target.user, password, self.version, properties
-        )
+    def take(self, number: int, *kinds: type[Any]) -> list[Any]:
+        """Return the next packets of these kinds in their order of arrival. Raises Blocked when fewer come."""
+        return [self._next_of(kinds) for _ in range(number)]
 
-    def connect(self, *, session: bool = False, properties: Properties = (), **fields: Any) -> Connack:
-        """Connect and return the CONNACK; ``session``: keep (and resume) the session beyond the connection.
+    def arrived(self, *kinds: type[P]) -> list[P]:
+        """Take out of the inbox what has come of these kinds."""
+        found = [packet for packet in self.inbox if isinstance(packet, kinds)]
+        self.inbox = deque(packet for packet in self.inbox if not isinstance(packet, kinds))
+        return found
 
-        Raises Blocked unless the broker accepts.
-        """
-        if session:
-            fields.setdefault("clean_start", False)
-            if self.is_5 and not any(name == "session_expiry_interval" for name, _ in properties):
-                properties = (("session_expiry_interval", SESSION_SECONDS), *properties)
-        self.send(self.hello(properties=properties, **fields))
-        connack = self.expect(Connack)
-        if connack.reason_code:
-            raise Blocked(f"the broker refused the connection: {describe(connack)}")
-        return connack
+    def _next_of(self, kinds: tuple[type[Any], ...]) -> Any:
+        found = self._find(kinds, {}, STEP)
+        if isinstance(found, Ended):
+            raise Blocked(f"no {wanted_text(kinds, {})}: {found}")
+        return found
 
-    def disconnect(self, reason_code: int = 0, properties: Properties = ()) -> None:
-        """Send DISCONNECT and wait until the broker has closed, or close ourselves. Raises nothing."""
-        self.send(Disconnect(reason_code, properties))
-        self.half_close()
-        until = within(REPLY_DEADLINE)
-        while not isinstance(self.next_packet(until), Ended):
-            continue
+    def _find(self, kind: Any, wanted: Mapping[str, Any], seconds: float) -> Any:
+        for packet in self.inbox:
+            if is_like(packet, kind, wanted):
+                self.inbox.remove(packet)
+                return packet
+        until = deadline(seconds)
+        while not isinstance(packet := self.arrive(until), Ended):
+            if is_like(packet, kind, wanted):
+                return packet
+            self.inbox.append(packet)
+        return packet
+
+    def _instead(self, ended: Ended) -> str:
+        others = "; ".join(describe(packet) for packet in list(self.inbox)[-3:])
+        return f"{others}; then {ended}" if others else str(ended)
+
+    # -- connecting ----------------------------------------------------------------------------------------------
+
+    def connect_packet(self, client_id: str | None = None, *, keep: bool = False, **values: Any) -> Connect:
+        """Return a CONNECT with the target's login and a new client id; ``keep``: for a session that is stored."""
+        self.client_id = self.belongings.names.client_id() if client_id is None else client_id
+        values = {"user_name": self.target.user, "password": _octets(self.target.password)} | values
+        if keep:
+            values.setdefault("clean_start", False)
+        properties = as_properties(values.pop("properties", ()))
+        if keep and self.is_v5 and prop(properties, "session_expiry_interval") is None:
+            properties = (*properties, ("session_expiry_interval", KEPT))
+        return Connect(self.client_id, version=self.version, properties=properties, **values)
+
+    def connect(self, client_id: str | None = None, *, keep: bool = False, **values: Any) -> "MqttWire":
+        """Send CONNECT and await that it is accepted. Raises Blocked."""
+        self.send(self.connect_packet(client_id, keep=keep, **values))
+        self.connack = self.expect(Connack)
+        if self.connack.reason_code:
+            raise Blocked(f"the broker refuses us: {describe(self.connack)}")
+        return self
+
+    def disconnect(self, reason_code: int = 0, properties: Any = ()) -> None:
+        """Send DISCONNECT and close."""
+        self.send(made(Disconnect, reason_code=reason_code, properties=properties))
         self.close()
 
-    # -- subscribe and publish -----------------------------------------------------------------------------------
+    def leave(self) -> None:
+        """End politely, so that no will is published; for the end of a test."""
+        if self.ended is None:
+            self._connection.send(b"\xe0\x00")
+        self.close()
 
-    def subscribe(
-        self, *filters: str | Subscription, qos: int = 0, properties: Properties = (), **options: Any
-    ) -> Suback:
-        """Subscribe and return the SUBACK. Raises Blocked when it does not grant what was asked for."""
-        wanted = tuple(
-            Subscription(entry, qos, **options) if isinstance(entry, str) else entry for entry in filters
+    # -- subscribing ---------------------------------------------------------------------------------------------
+
+    def packet_id(self) -> int:
+        """Return a packet identifier that this wire has not used yet."""
+        self._last_id += 1
+        return self._last_id
+
+    def ask(self, *filters: str | Subscription, qos: int = 0, properties: Any = (), **options: Any) -> Suback:
+        """Send SUBSCRIBE and return its SUBACK, whatever it says. Raises Blocked."""
+        entries = tuple(
+            entry if isinstance(entry, Subscription) else Subscription(entry, qos, **options) for entry in filters
         )
-        packet_id = self.new_id()
-        self.send(Subscribe(packet_id, wanted, properties))
-        suback = self.expect(Suback, packet_id=packet_id)
-        if suback.reason_codes != tuple(entry.qos for entry in wanted):
-            raise Blocked(f"the broker did not grant the subscription: {describe(suback)}")
+        number = self.packet_id()
+        self.send(Subscribe(number, entries, as_properties(properties)))
+        return self.expect(Suback, packet_id=number)
+
+    def subscribe(self, *filters: str | Subscription, qos: int = 0, properties: Any = (), **options: Any) -> Suback:
+        """Subscribe. Raises Blocked when it is refused, Unsupported when less QoS is granted than asked for."""
+        suback = self.ask(*filters, qos=qos, properties=properties, **options)
+        for entry, code in zip(filters, suback.reason_codes, strict=False):
+            wanted = entry.qos if isinstance(entry, Subscription) else qos
+            if code >= 0x80:
+                raise Blocked(f"the subscription to {entry} is refused with 0x{code:02X}")
+            if code < wanted:
+                raise Unsupported(f"the broker grants QoS {code} where {wanted} is asked for (SUBACK, section 3.9.3)")
         return suback
 
-    def unsubscribe(self, *filters: str) -> Unsuback:
+    def unsubscribe(self, *filters: str, properties: Any = ()) -> Unsuback:
         """Unsubscribe and return the UNSUBACK. Raises Blocked."""
-        packet_id = self.new_id()
-        self.send(Unsubscribe(packet_id, filters))
-        return self.expect(Unsuback, packet_id=packet_id)
+        number = self.packet_id()
+        self.send(Unsubscribe(number, filters, as_properties(properties)))
+        return self.expect(Unsuback, packet_id=number)
 
-    def start_publish(
-        self, topic: str, payload: bytes = b"", *, qos: int = 0, packet_id: int | None = None, **fields: Any
+    # -- publishing ----------------------------------------------------------------------------------------------
+
+    def publish(
+        self, topic: str, payload: bytes = b"message", *, qos: int = 0, packet_id: int | None = None, **values: Any
     ) -> int:
-        """Send a PUBLISH and wait for nothing; return its packet identifier (0 at QoS 0)."""
-        if qos and packet_id is None:
-            packet_id = self.new_id()
-        self.send(Publish(topic, payload, qos, packet_id=packet_id, **fields))
-        return packet_id or 0
+        """Send PUBLISH and wait for nothing; return its packet identifier, 0 at QoS 0."""
+        number = (self.packet_id() if packet_id is None else packet_id) if qos else None
+        self.send(made(Publish, topic=topic, payload=payload, qos=qos, packet_id=number, **values))
+        return number or 0
 
-    def publish(self, topic: str, payload: bytes = b"", *, qos: int = 0, **fields: Any) -> bytes:
-        """Publish, take the whole handshake, and return the payload. At QoS 0, a ping shows that the broker got it.
-
-        Raises Blocked, also for a failure code.
-        """
-        packet_id = self.start_publish(topic, payload, qos=qos, **fields)
+    def deliver(self, topic: str, payload: bytes = b"message", *, qos: int = 0, **values: Any) -> int:
+        """Publish and go through the acknowledgements, at QoS 0 a round trip. Raises Blocked; returns the code."""
+        number = self.publish(topic, payload, qos=qos, **values)
         if qos == 0:
             self.ping()
-        elif qos == 1:
-            self._accepted(self.expect(Puback, packet_id=packet_id))
-        else:
-            self._accepted(self.expect(Pubrec, packet_id=packet_id))
-            self.send(Pubrel(packet_id))
-            self.expect(Pubcomp, packet_id=packet_id)
-        return payload
+            return 0
+        if qos == 1:
+            return self._accepted(self.expect(Puback, packet_id=number))
+        code = self._accepted(self.expect(Pubrec, packet_id=number))
+        self.send(Pubrel(number))
+        self.expect(Pubcomp, packet_id=number)
+        return code
 
-    @staticmethod
-    def _accepted(packet: Puback | Pubrec) -> None:
-        if packet.reason_code >= FAILURE:
-            raise Blocked(f"the broker refused the message: {describe(packet)}")
+    def _accepted(self, answer: Puback | Pubrec) -> int:
+        if answer.reason_code >= 0x80:
+            raise Blocked(f"the broker does not take a message: {describe(answer)}")
+        return answer.reason_code
 
     def ping(self) -> None:
-        """One round trip: what the broker received before, it has read. Raises Blocked."""
+        """Make a round trip: what was sent before has been read. Raises Blocked."""
         self.send(Pingreq())
         self.expect(Pingresp)
 
-    # -- receive -------------------------------------------------------------------------------------------------
+    # -- receiving messages --------------------------------------------------------------------------------------
 
-    def take(self, number: int, seconds: float = REPLY_DEADLINE) -> list[Publish]:
-        """Return, and acknowledge, the next messages. Raises Blocked when fewer come."""
-        return [self._message(Blocked, seconds) for _ in range(number)]
+    def answer(self, packet: Packet) -> None:
+        """Acknowledge as section 4.3 asks; packets that need no answer are left alone."""
+        if isinstance(packet, Publish) and packet.qos and packet.packet_id:
+            self.send((Puback if packet.qos == 1 else Pubrec)(packet.packet_id))
+        elif isinstance(packet, Pubrel):
+            self.send(Pubcomp(packet.packet_id))
 
-    def must_take(self, number: int, seconds: float = REPLY_DEADLINE) -> list[Publish]:
-        """Accuse the broker unless it delivers so many messages; return and acknowledge them."""
-        return [self._message(Deviation, seconds) for _ in range(number)]
+    def messages(self, done: Callable[[list[Publish]], bool], seconds: float = STEP) -> list[Publish] | Ended:
+        """Receive and acknowledge messages until ``done``; return them, or how the wait ended before."""
+        found: list[Publish] = []
+        held: list[Packet] = []
+        until = deadline(seconds)
+        ended: Ended | None = None
+        while not done(found) and ended is None:
+            packet = self.poll(until)
+            if isinstance(packet, Ended):
+                ended = packet
+            elif isinstance(packet, Publish | Pubrel):
+                self.answer(packet)
+                found += [packet] if isinstance(packet, Publish) else []
+            else:
+                held.append(packet)
+        self.inbox.extendleft(reversed(held))
+        return ended if ended is not None else found
 
-    def until(self, payload: bytes = FENCE) -> list[Publish]:
-        """Return, and acknowledge, all messages up to the one with this payload, which is left out.
+    def until(self, payload: bytes) -> list[Publish]:
+        """Receive and acknowledge messages up to the one with this payload, the fence. Raises Blocked."""
+        found = self.messages(lambda so_far: bool(so_far) and so_far[-1].payload == payload)
+        if isinstance(found, Ended):
+            raise Blocked(f"the fence {payload!r} did not come: {found}")
+        return found
 
-        Raises Blocked when it does not come.
+    def must_get(self, number: int, *, statement: str | None = None, within: float = STEP) -> list[Publish]:
+        """Accuse the broker unless so many messages come; acknowledge and return them."""
+        got: list[Publish] = []
+        found = self.messages(lambda so_far: bool(got.__setitem__(slice(None), so_far)) or len(so_far) >= number, within)
+        if isinstance(found, Ended):
+            raise Deviation(f"{number} messages", f"{[item.payload for item in got]}, then {found}", statement)
+        return found
+
+    def settle(self, publisher: "MqttWire", *, at_least: int = 0) -> list[Publish]:
+        """Receive and acknowledge what comes until all that ``publisher`` sent before must have come.
+
+        It ends at a fence on a topic of its own, a round trip and a short quiet period: a weak proof of absence.
+        Where ``at_least`` messages do not come, it waits for the whole deadline. Raises Blocked without the fence.
         """
-        messages: list[Publish] = []
-        while (message := self._message(Blocked, REPLY_DEADLINE)).payload != payload:
-            messages.append(message)
-        self.finish()
-        return messages
+        fence = self.belongings.names("fence")
+        self.subscribe(fence, qos=1)
+        publisher.deliver(fence, b"fence", qos=1)
+        got: list[Publish] = []
 
-    def must_reach(self, payload: bytes = FENCE) -> list[Publish]:
-        """Accuse the broker unless the message with this payload comes; return all up to and without it."""
-        messages: list[Publish] = []
-        while (message := self._message(Deviation, REPLY_DEADLINE)).payload != payload:
-            messages.append(message)
-        self.finish()
-        return messages
+        def done(so_far: list[Publish]) -> bool:
+            got[:] = so_far
+            others = sum(packet.topic != fence for packet in so_far)
+            return len(so_far) > others and others >= at_least
 
-    def finish(self) -> None:
-        """Take the QoS 2 handshakes that are under way to their end: a round trip later, no PUBREL is missing."""
-        for _ in range(2):
+        fenced = not isinstance(self.messages(done), Ended)
+        if not fenced and not any(packet.topic == fence for packet in got):
+            raise Blocked(f"the fence did not come: {self.ended or End.TIMEOUT}")
+        if fenced:
             self.ping()
-            for pubrel in self.arrived(Pubrel):
-                self.send(Pubcomp(pubrel.packet_id))
+            got += self.quiet()
+        self.unsubscribe(fence)
+        return [packet for packet in got if packet.topic != fence]
 
-    def acknowledge(self, message: Publish) -> None:
-        """Send what the message's QoS demands first: nothing, PUBACK or PUBREC."""
-        if message.packet_id is not None:
-            self.send(Puback(message.packet_id) if message.qos == 1 else Pubrec(message.packet_id))
-
-    def _message(self, error: type[Blocked] | type[Deviation], seconds: float) -> Publish:
-        while True:
-            try:
-                packet = self.await_packet(lambda packet: isinstance(packet, Publish | Pubrel), seconds)
-            except Refused as refused:
-                if error is Blocked:
-                    raise Blocked(f"expected a message; got {refused}") from None
-                raise Deviation("a message", str(refused)) from None
-            if isinstance(packet, Publish):
-                self.acknowledge(packet)
-                return packet
-            if isinstance(packet, Pubrel):
-                self.send(Pubcomp(packet.packet_id))
+    def quiet(self, seconds: float = QUIET) -> list[Publish]:
+        """Return the messages of a short time in which nothing is to be expected: weak absence."""
+        self.note("weak absence: a round trip and a short quiet period")
+        got: list[Publish] = []
+        self.messages(lambda so_far: bool(got.__setitem__(slice(None), so_far)), seconds)
+        return got
 
     # -- endings -------------------------------------------------------------------------------------------------
 
-    def must_accept(self) -> None:
-        """Accuse the broker unless the connection still works."""
-        self.send(Pingreq())
-        self.must_receive(Pingresp)
+    def must_close(
+        self, codes: Collection[int] | None = None, *, probe: bool = True, statement: str | None = None
+    ) -> int | None:
+        """Accuse the broker unless it ends the connection.
 
-    def must_end(self, *codes: int, seconds: float = REPLY_DEADLINE, fenced: bool = True) -> list[Packet]:
-        """Accuse the broker unless it ends the connection; return what it sent before.
-
-        A DISCONNECT or a refusing CONNACK may come first (5.0), with one of ``codes`` where some are given. A PINGREQ
-        follows what was sent, so that a broker that goes on is found out by its answer; ``fenced`` False leaves it out.
+        In 5.0 DISCONNECT or CONNACK may come first, with one of ``codes`` where given, else any of 0x80 or above;
+        return that code. ``probe``: a PINGREQ behind, so that a broker which goes on is found out at once.
         """
-        if fenced:
+        ended, code = self.reaction(probe=probe)
+        if not ended.closed:
+            actual = "it answers and stays open" if ended.end is End.TIMEOUT and probe else str(ended)
+            raise Deviation("the broker to close the connection", actual, statement)
+        if code is not None and (code not in codes if codes else code < 0x80 and self.is_v5):
+            legal = ", ".join(f"0x{each:02X}" for each in sorted(codes)) if codes else "0x80 or above"
+            raise Deviation(f"a reason code of {legal}", f"0x{code:02X}", statement)
+        return code
+
+    def reaction(self, *, probe: bool = True) -> tuple[Ended, int | None]:
+        """Return how the broker ends the connection (or does not), and the code that it gave before.
+
+        What it had sent before, acknowledgements included, stays in the inbox.
+        """
+        if probe:
             self.send(Pingreq())
-        until, seen = within(seconds), list(self._inbox)
-        while not isinstance(packet := self.next_packet(until), Ended):
-            seen.append(packet)
-            if isinstance(packet, Pingresp) and fenced:
-                raise Deviation("the broker ends the connection", "it goes on, and answers a PINGREQ")
-            self._check_code(packet, codes)
-        if not packet.closed:
-            raise Deviation("the broker ends the connection", str(packet))
-        return seen
+        until, code = deadline(), None
+        while not isinstance(packet := self.arrive(until), Ended):
+            if isinstance(packet, Pingresp):
+                until = min(until, deadline(GRACE))
+            elif isinstance(packet, Disconnect | Connack):
+                code = packet.reason_code
+            self.inbox.append(packet)
+        return packet, code
 
-    @staticmethod
-    def _check_code(packet: Packet, codes: tuple[int, ...]) -> None:
-        if not codes or not isinstance(packet, Disconnect | Connack):
-            return
-        if packet.reason_code not in codes:
-            names = " or ".join(f"{code:#04x}" for code in codes)
-            raise Deviation(f"the connection ends, with {names} if a code is sent", describe(packet))
-
-    def stays_silent(self, seconds: float = 0.1) -> list[Packet]:
-        """Return what comes in a short time: weak evidence of absence, for where no ordered path exists."""
-        until, seen = within(seconds), []
-        while not isinstance(packet := self.next_packet(until), Ended):
-            seen.append(packet)
-        if packet.end is not End.TIMEOUT:
-            raise Blocked(f"expected an open connection; got {packet}")
-        self.transcript.add("!", b"", f"weak absence: {seconds:.1f} s of silence")
-        return seen
+    def must_stay(self, statement: str | None = None) -> None:
+        """Accuse the broker unless it still answers."""
+        self.send(Pingreq())
+        self.must_receive(Pingresp, statement=statement)
 
 
-__all__ = ["FENCE", "MqttWire", "Refused", "told"]
+def _octets(password: str | None) -> bytes | None:
+    return None if password is None else password.encode()

@@ -1,179 +1,136 @@
-"""A raw MQTT connection, lower half: exact octets out, decoded packets in.
-
-It validates nothing and hides nothing. ``must_receive`` accuses the broker (Deviation); everything else raises Blocked,
-because it is a precondition of what a test examines. Every step has a deadline.
-"""
+"""The lower half of an MQTT wire: octets out, packets in, every one of them on the transcript."""
 
 import time
 from collections import deque
-from collections.abc import Callable
-from dataclasses import fields, replace
-from typing import Any, TypeVar
+from typing import Any
 
-from mqproof.dissectors.mqtt.codec import Connect, Decoder, Malformed, Packet, Publish, RawPacket, encode, packet_name
+from mqproof.dissectors.mqtt.codec import Connack, Connect, Decoder, Malformed, Packet, Publish, prop
 from mqproof.dissectors.mqtt.tables import Version
 from mqproof.harness.patience import patience
 from mqproof.harness.targets.target import Target
-from mqproof.harness.verdicts import Blocked, Deviation
+from mqproof.harness.verdicts import Blocked
 from mqproof.harness.wires.base import REPLY_DEADLINE, Connection, End, Ended, Transcript
-from mqproof.harness.wires.mqtt_things import Things
+from mqproof.harness.wires.mqtt_packets import describe, made, masked, octets_of
 
-PacketT = TypeVar("PacketT")  # one of the classes in dissectors.mqtt.packets
-SHOWN = 60  # characters of a payload that a transcript shows
-
-
-class Refused(Exception):
-    """Something else came than was awaited; the message says what."""
+STEP = REPLY_DEADLINE  # seconds, before patience
 
 
-class Link:
-    """One connection: what goes out and what comes in, packet by packet."""
+class Belongings:
+    """What a test leaves at the broker, so that it can be removed: stored sessions and retained messages."""
 
-    def __init__(self, target: Target, things: Things, version: Version, *, title: str = "MQTT wire") -> None:
-        """Connect the socket and send nothing. Raises Blocked when nobody listens."""
+    def __init__(self, names: Any) -> None:
+        self.names = names
+        self.sessions: dict[str, None] = {}
+        self.retained: dict[str, None] = {}
+
+    def note(self, packet: Packet) -> None:
+        """Remember what this packet of a client will leave behind."""
+        if isinstance(packet, Publish) and packet.retain and packet.payload and packet.topic:
+            self.retained[packet.topic] = None
+        if isinstance(packet, Connect):
+            if packet.client_id and is_kept(packet):
+                self.sessions[packet.client_id] = None
+            if packet.will is not None and packet.will.retain:
+                self.retained[packet.will.topic] = None
+
+
+def is_kept(packet: Connect) -> bool:
+    """Whether the session that this CONNECT asks for outlives its connection."""
+    if packet.version is not Version.V5_0:
+        return not packet.clean_start
+    return bool(prop(packet.properties, "session_expiry_interval"))
+
+
+class MqttLink:
+    """A connection and what has come over it. ``inbox`` holds the packets that nobody has asked for yet."""
+
+    def __init__(self, target: Target, version: Version, belongings: Belongings, *, title: str = "MQTT wire") -> None:
+        """Connect the socket. Raises Blocked."""
         self.target = target
-        self.things = things
         self.version = version
+        self.belongings = belongings
         self.transcript = Transcript(f"{title} ({version.spec})")
-        try:
-            self.connection = Connection(target)
-        except OSError as error:
-            raise Blocked(f"no connection to {target.redacted_url}: {error}") from None
-        self.last_octets = b""  # of the packet that was received last
+        self.inbox: deque[Packet] = deque()
+        self.ended: Ended | None = None
         self._decoder = Decoder(version)
-        self._inbox: deque[Packet] = deque()  # what came while something else was awaited
+        self._kept = False
+        try:
+            self._connection = self._open(target)
+        except OSError as error:
+            raise Blocked(f"no connection to {target.redacted_url}: {error}") from error
 
-    # -- out -----------------------------------------------------------------------------------------------------
+    def _open(self, target: Target) -> Connection:
+        return Connection(target)
 
-    def send(self, *packets: Packet, flags: int | None = None) -> None:
-        """Send packets in one write; ``flags`` replaces their fixed headers' flags. That the broker has gone shows
-        when it is listened to.
+    @property
+    def is_v5(self) -> bool:
+        """Whether the wire speaks 5.0."""
+        return self.version is Version.V5_0
+
+    def send(self, first: Packet | bytes | type[Any] = b"", *more: Packet | bytes, **values: Any) -> None:
+        """Send packets or octets in one segment: ``send(PUBREL, packet_id=7)``, ``send(packet, octets)``.
+
+        That the broker has gone is noticed by whatever waits for an answer.
         """
-        for packet in packets:
-            self.transcript.add(">", encode(hidden(packet), self.version, flags=flags), describe(packet))
-            if isinstance(packet, Connect):
-                self.things.note_connect(packet)
-                self.version = self._decoder.version = packet.version
-            elif isinstance(packet, Publish):
-                self.things.note_publish(packet)
-        self.connection.send(b"".join(encode(packet, self.version, flags=flags) for packet in packets))
+        items = [made(first, **values) if isinstance(first, type) else first, *more]
+        for item in items:
+            shown = item if isinstance(item, bytes) else masked(item)
+            self.transcript.add(">", octets_of(shown, self.version), describe(item))
+            if not isinstance(item, bytes):
+                self.belongings.note(item)
+                self._kept = is_kept(item) if isinstance(item, Connect) else self._kept
+        self._connection.send(b"".join(octets_of(item, self.version) for item in items))
 
-    def send_octets(self, octets: bytes) -> None:
-        """Send octets as they are."""
-        self.transcript.add(">", octets, f"{len(octets)} octets {octets[:40].hex(' ')}")
-        self.connection.send(octets)
+    def poll(self, until: float) -> Packet | Ended:
+        """Return the next packet in the order of arrival, or how the wait ended; ``until``: ``time.monotonic``."""
+        return self.inbox.popleft() if self.inbox else self.arrive(until)
 
-    # -- in ------------------------------------------------------------------------------------------------------
-
-    def next_packet(self, until: float | None = None) -> Packet | Ended:
-        """Return the next packet, or how the wait ended; ``until``: a moment of ``time.monotonic``."""
-        until = within(REPLY_DEADLINE) if until is None else until
+    def arrive(self, until: float) -> Packet | Ended:
+        """Return the next packet from the socket, past the inbox."""
         while True:
             try:
                 packet = self._decoder.next()
             except Malformed as error:
-                return self._note_end(Ended(End.MALFORMED, str(error)))
+                return self._end(Ended(End.MALFORMED, f"{error.rule}: {error.detail}"))
             if packet is not None:
-                self.last_octets = self._decoder.last_frame_octets
-                self.transcript.add("<", self.last_octets, describe(packet))
+                self._note(packet)
                 return packet
-            octets = self.connection.receive(until)
+            if self.ended is not None:
+                return self.ended
+            octets = self._connection.receive(until)
             if isinstance(octets, Ended):
-                return self._note_end(octets)
+                return octets if octets.end is End.TIMEOUT else self._end(octets)
             self._decoder.feed(octets)
 
-    def _note_end(self, ended: Ended) -> Ended:
-        self.transcript.add("!", b"", str(ended))
+    def _note(self, packet: Packet) -> None:
+        self.transcript.add("<", self._decoder.last_frame_octets, describe(packet))
+        if isinstance(packet, Connack) and self._kept and (name := prop(packet.properties, "assigned_client_identifier")):
+            self.belongings.sessions[name] = None
+
+    def _end(self, ended: Ended) -> Ended:
+        if self.ended is None:
+            self.transcript.add("!", b"", str(ended))
+        self.ended = ended
         return ended
 
-    def expect(self, kind: type[PacketT], seconds: float = REPLY_DEADLINE, **wanted: Any) -> PacketT:
-        """Return the first packet of this kind with these fields; others wait for their turn. Raises Blocked."""
-        try:
-            return self.find(kind, seconds, wanted)
-        except Refused as refused:
-            raise Blocked(f"expected {told(kind, wanted)}; got {refused}") from None
-
-    def must_receive(self, kind: type[PacketT], seconds: float = REPLY_DEADLINE, **wanted: Any) -> PacketT:
-        """Accuse the broker unless a packet of this kind with these fields comes."""
-        try:
-            return self.find(kind, seconds, wanted)
-        except Refused as refused:
-            raise Deviation(told(kind, wanted), str(refused)) from None
-
-    def find(self, kind: type[PacketT], seconds: float, wanted: dict[str, Any]) -> PacketT:
-        """Return the first packet of this kind with these fields. Raises Refused when the connection ends instead."""
-
-        def is_wanted(packet: Packet) -> bool:
-            return isinstance(packet, kind) and all(getattr(packet, name) == value for name, value in wanted.items())
-
-        found = self.await_packet(is_wanted, seconds)
-        assert isinstance(found, kind)
-        return found
-
-    def await_packet(self, is_wanted: Callable[[Packet], bool], seconds: float = REPLY_DEADLINE) -> Packet:
-        """Return the first packet that is wanted. Raises Refused."""
-        for waiting in self._inbox:
-            if is_wanted(waiting):
-                self._inbox.remove(waiting)
-                return waiting
-        until = within(seconds)
-        while not isinstance(packet := self.next_packet(until), Ended):
-            if is_wanted(packet):
-                return packet
-            self._inbox.append(packet)
-        raise Refused(self._with_inbox(str(packet)))
-
-    def arrived(self, kind: type[PacketT]) -> list[PacketT]:
-        """Take out of the inbox what has arrived of this kind."""
-        found = [packet for packet in self._inbox if isinstance(packet, kind)]
-        self._inbox = deque(packet for packet in self._inbox if not isinstance(packet, kind))
-        return found
-
-    def _with_inbox(self, text: str) -> str:
-        last = ", ".join(describe(packet) for packet in list(self._inbox)[-3:])
-        return f"{text} after {last}" if last else text
+    def note(self, text: str) -> None:
+        """Write a remark into the transcript."""
+        self.transcript.add("!", b"", text)
 
     def half_close(self) -> None:
         """Say that nothing more will be sent, and go on receiving."""
-        self.connection.half_close()
+        self._connection.half_close()
 
     def cut(self) -> None:
-        """End the connection by a reset, as a crashed client's kernel would."""
-        self.transcript.add("!", b"", "we reset the connection")
-        self.connection.cut()
+        """End the connection by a reset, as a crashed client's kernel would; a will is published."""
+        self.note("we reset the connection")
+        self._connection.cut()
 
     def close(self) -> None:
-        """Close the socket without a DISCONNECT; harmless when that has happened before."""
-        self.connection.close()
+        """Close the socket without DISCONNECT."""
+        self._connection.close()
 
 
-def within(seconds: float) -> float:
-    """Return the moment of ``time.monotonic`` that lies so many seconds ahead, patience counted in."""
+def deadline(seconds: float = STEP) -> float:
+    """Return the moment at which a wait of ``seconds``, before patience, ends."""
     return time.monotonic() + patience.seconds(seconds)
-
-
-def hidden(packet: Packet) -> Packet:
-    """Return the packet as it may be shown: a password is masked at the same length."""
-    if isinstance(packet, Connect) and packet.password is not None:
-        return replace(packet, password=b"*" * len(packet.password))
-    return packet
-
-
-def describe(packet: Packet) -> str:
-    """Return a packet in words for people: its name and the fields that are not at their defaults."""
-    if isinstance(packet, RawPacket):
-        return f"{packet.first_byte:#04x} {packet.body[:40].hex(' ')}"
-    shown = (_field(entry.name, getattr(hidden(packet), entry.name), entry.default) for entry in fields(packet))
-    return " ".join([packet_name(packet), *filter(None, shown)])
-
-
-def _field(name: str, value: Any, default: Any) -> str:
-    if value == default:
-        return ""
-    text = repr(value)
-    return f"{name}={text if len(text) <= SHOWN else text[:SHOWN] + '…'}"
-
-
-def told(kind: type, wanted: dict[str, Any]) -> str:
-    """Return what was awaited in words."""
-    return " ".join([kind.__name__.upper(), *(f"{name}={value!r}" for name, value in wanted.items())])
