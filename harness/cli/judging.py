@@ -9,14 +9,16 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from mqproof.harness.cli.captures import analyses_of, print_recording
 from mqproof.harness.cli.exits import INTERNAL, INTERRUPTED, UNREACHABLE, USAGE, exit_code
 from mqproof.harness.cli.pytest_run import BadUsage, Suites, run_suites
 from mqproof.harness.evidence import scrub, secrets_of
 from mqproof.harness.patience import patience
 from mqproof.harness.plugin.brokers import with_unique_names
+from mqproof.harness.recording import Recording, record
 from mqproof.harness.reporting.progress import LiveProgress
 from mqproof.harness.reporting.terminal import print_summary
-from mqproof.harness.run import Run, load, new_folder, write_atomically
+from mqproof.harness.run import BadRun, Run, load, new_folder, write_atomically
 from mqproof.harness.statements.registry import UnknownStatement, find, statements
 from mqproof.harness.targets.drivers import DRIVERS
 from mqproof.harness.targets.errors import TargetError
@@ -55,7 +57,7 @@ def judge_brokers(wishes: Wishes) -> int:
     try:
         with _interruptible():
             return _judge(wishes, console)
-    except (BadUsage, BadTarget, UnknownStatement) as error:
+    except (BadUsage, BadTarget, BadRun, UnknownStatement) as error:
         return _fail(USAGE, error)
     except TargetError as error:
         return _fail(UNREACHABLE, error)
@@ -70,27 +72,24 @@ def _judge(wishes: Wishes, console: Console) -> int:
     patience.factor = wishes.patience
     words = wanted_words(wishes.targets, wishes.suites)
     folder = _run_folder(wishes.out)
+    live = LiveProgress(console)
+    recording: Recording | None = None
     with ExitStack() as resources:
         with console.status(f"opening {', '.join(wishes.targets)}") if console.is_terminal else ExitStack():
-            targets = _open(wishes, words, folder, resources)
-        live = LiveProgress(console)
-        try:
-            run_suites(suites.select({target.protocol for target in targets}), targets, folder, _options(wishes), live)
-        finally:
-            live.stop()
+            targets = _open(wishes, words, resources)
+        if wishes.record:
+            recording = resources.enter_context(record(targets, folder / "captures"))
+        resources.callback(live.stop)
+        used = recording.targets if recording else targets
+        run_suites(suites.select({target.protocol for target in targets}), used, folder, _options(wishes), live)
     scrub(folder, secrets_of(targets))
-    return _conclude(wishes, folder, live, console)
+    return _conclude(wishes, folder, live, console, recording)
 
 
-def _open(wishes: Wishes, words: Sequence[str], folder: Path, resources: ExitStack) -> list[Target]:
+def _open(wishes: Wishes, words: Sequence[str], resources: ExitStack) -> list[Target]:
     tls = Tls(wishes.ca_file, wishes.insecure) if wishes.ca_file or wishes.insecure else None
     password = read_password(wishes.password_file)
-    targets = with_unique_names(open_all(words, resources, tls=tls, password=password))
-    if not wishes.record:
-        return targets
-    from mqproof.harness.recording import record
-
-    return list(resources.enter_context(record(targets, folder / "captures")))
+    return with_unique_names(open_all(words, resources, tls=tls, password=password))
 
 
 def check(wishes: Wishes) -> Suites:
@@ -155,14 +154,20 @@ def _options(wishes: Wishes) -> list[str]:
     return [*options, f"--numprocesses={wishes.workers or 'logical'}"]
 
 
-def _conclude(wishes: Wishes, folder: Path, live: LiveProgress, console: Console) -> int:
+def _conclude(
+    wishes: Wishes, folder: Path, live: LiveProgress, console: Console, recording: Recording | None
+) -> int:
     run = load(folder)
     run.errors += live.errors
     if live.errors:
         run.finish(complete=False)
+    if recording is not None:
+        run.analyses += analyses_of(recording, folder)
     run.save(folder)
     _write_copy(wishes.json_out, run)
     print_summary(run, console)
+    if recording is not None:
+        print_recording(recording, folder, console)
     for error in run.errors[:10]:
         console.print(f"error: {error}", style="bold red", soft_wrap=True, markup=False)
     console.print(f"\n{len(run.tests)} of {run.planned} tests ended; run directory: {_near(folder)}", soft_wrap=True)

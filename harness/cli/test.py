@@ -25,7 +25,7 @@ Exit codes:
 
 
 def test(
-    targets: Annotated[list[str] | None, typer.Argument(metavar="[TARGET]...", show_default=False)] = None,
+    targets: Annotated[list[str] | None, typer.Argument(metavar="TARGET", show_default=False)] = None,
     suite: Annotated[list[str] | None, typer.Option(help="Only this suite: amqp, mqtt or recovery.")] = None,
     statement: Annotated[list[str] | None, typer.Option(help="Only tests of this statement.")] = None,
     level: Annotated[list[str] | None, typer.Option(help="Only this level: MUST, SHOULD, MAY, documented.")] = None,

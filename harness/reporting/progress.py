@@ -48,8 +48,10 @@ class LiveProgress:
     def pytest_collectreport(self, report: pytest.CollectReport) -> None:
         """Keep what could not be collected."""
         if report.failed:
-            text = report.longreprtext.strip().splitlines()
-            self.errors.append(text[-1].removeprefix("E   ").strip() if text else report.nodeid)
+            lines = report.longreprtext.strip().splitlines()
+            error = lines[-1].removeprefix("E   ").strip() if lines else report.nodeid
+            if error not in self.errors:  # every worker says the same
+                self.errors.append(error)
 
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
         """Count a test when its last phase is over."""

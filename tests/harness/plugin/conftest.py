@@ -39,16 +39,16 @@ class Suite:
         self.capabilities: list[str] = []
         self.more = ""  # further lines for conftest.py
 
-    def run(self, source: str, *arguments: str, name: str = "test_it.py"):
+    def run(self, source: str, *arguments: str, name: str = "test_it.py", subprocess: bool = False):
         """Run the tests in ``source``; the result of pytester, with ``run`` and ``tests`` (by name) read back."""
         self.pytester.makeconftest(CONFTEST.format(capabilities=self.capabilities) + self.more)
         folder = self.pytester.path / "suites"
         folder.mkdir(exist_ok=True)
         (folder / name).write_text("import pytest\n" + source, encoding="utf-8")
-        result = self.pytester.runpytest_inprocess(
-            *PLUGINS, "--mqproof-run", str(self.pytester.path / "run"), *arguments, folder
-        )
-        file = self.pytester.path / "run" / "run.json"
+        run = self.pytester.runpytest_subprocess if subprocess else self.pytester.runpytest_inprocess
+        result = run(*PLUGINS, "--mqproof-run", str(self.pytester.path / "run"), *arguments, folder)
+        result.folder = self.pytester.path / "run"
+        file = result.folder / "run.json"
         result.run = json.loads(file.read_text()) if file.exists() else None
         if result.run:
             jsonschema.validate(result.run, SCHEMA)
