@@ -156,7 +156,7 @@ class Broker:
             if session := self.sessions.get(client_id):
                 self.deliver(session, delivery)
                 reached += 1
-        for name, group in self._shares.match(message.topic):
+        for name, group in self._shares.match(message.topic) if self._shares else ():
             for session, grant in group.choose(message.qos):
                 self.deliver(session, self._copy(message, [grant], group=(grant.filter, name)))
                 reached += 1

@@ -62,7 +62,7 @@ class Connection:
         self.writable = True  # the driver says when the transport's buffer is full
         self._transport = transport
         self._sender = Sender(transport, broker.defective)
-        self._decoder = Decoder(Version.V3_1_1, max_packet_size=broker.limits.maximum_packet_size_v3)
+        self._decoder = Decoder(Version.V3_1_1, max_packet_size=broker.limits.maximum_packet_size)
         self._session: Session | None = None
         self._receiver: Receiver | None = None
         self._connect: Connect | None = None
@@ -226,8 +226,8 @@ class Connection:
         self.peer = handshake.peer_of(self.broker, packet)
         self._sender.know(self.peer)
         method = check_method(packet.properties)
-        if packet.version is Version.V5_0:
-            self._decoder.max_packet_size = self.broker.limits.maximum_packet_size
+        if packet.version is not Version.V5_0:
+            self._decoder.max_packet_size = self.broker.limits.maximum_packet_size_v3
         handshake.check_connect(self.broker, packet)
         handshake.check_login(self.broker, packet)
         if method is None:

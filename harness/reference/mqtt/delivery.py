@@ -13,6 +13,7 @@ from typing import Any
 from mqproof.harness.reference.mqtt.topics import Defective, sound
 
 LAST_ID = 65535
+OVERHEAD = 200  # octets that a message takes beside its contents
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,6 +29,15 @@ class Message:
     received: float = 0.0  # seconds of the broker's clock
     publisher: str = ""  # client identifier
     dup: bool = False  # as it came; never passed on by a sound broker (MQTT-3.3.1-3)
+
+    @property
+    def size(self) -> int:
+        """About how many octets it takes to keep it."""
+        if not self.properties:
+            return OVERHEAD + len(self.topic) + len(self.payload)
+        named = sum(len(str(name)) + len(value) for name, value in self.properties if isinstance(value, str | bytes))
+        pairs = sum(len(value[0]) + len(value[1]) for _, value in self.properties if isinstance(value, tuple))
+        return OVERHEAD + len(self.topic) + len(self.payload) + named + pairs
 
     def expired(self, now: float) -> bool:
         """Whether the Message Expiry Interval has passed: MQTT 5.0 section 3.3.2.3.3."""
@@ -105,7 +115,7 @@ class Outbox:
         """The connection is gone: QoS 0 messages are not kept for a session without one."""
         self._again.clear()
         for delivery in self._at_most_once:
-            self.octets -= len(delivery.message.payload)
+            self.octets -= delivery.message.size
         self._at_most_once.clear()
         if self._defective("in-flight-lost"):
             self._sent.clear()
@@ -114,14 +124,15 @@ class Outbox:
     def offer(self, delivery: Delivery) -> None:
         """Put a message at the end of the queue."""
         (self._waiting if delivery.qos else self._at_most_once).append(delivery)
-        self.octets += len(delivery.message.payload)
+        self.octets += delivery.message.size
 
     def take(self, now: float) -> Delivery | None:
         """Return what may be sent now, with its packet identifier; None when nothing waits or the window is full."""
-        if self._at_most_once:
+        while self._at_most_once:
             delivery = self._at_most_once.popleft()
-            self.octets -= len(delivery.message.payload)
-            return self.take(now) if self._expired(delivery, now) else delivery
+            self.octets -= delivery.message.size
+            if not self._expired(delivery, now):
+                return delivery
         if self.quota <= 0:
             return None  # MQTT-4.9.0-2
         while self._again:
@@ -132,7 +143,7 @@ class Outbox:
         while self._waiting and len(self._sent) + len(self._released) < LAST_ID:
             delivery = self._waiting.popleft()
             if self._expired(delivery, now):  # MQTT-3.3.2-5
-                self.octets -= len(delivery.message.payload)
+                self.octets -= delivery.message.size
                 continue
             return self._send_first(delivery)
         return None
@@ -169,7 +180,7 @@ class Outbox:
         delivery = self._sent.pop(packet_id, None) or self._released.pop(packet_id, None)
         if delivery:
             self.quota = min(self._window, self.quota + 1)
-            self.octets -= len(delivery.message.payload)
+            self.octets -= delivery.message.size
             self._finished.append(delivery)
         return delivery
 

@@ -55,7 +55,7 @@ def check_connect(broker: Broker, connect: Connect) -> None:
 
 def _check_will(broker: Broker, will: Will) -> None:
     if not valid_topic(will.topic):
-        raise Refusal(ReasonCode.TOPIC_NAME_INVALID, "the will topic is not a topic name")
+        raise Refusal(ReasonCode.PROTOCOL_ERROR, "the will topic is not a topic name")
     if will.qos > broker.limits.maximum_qos:
         raise Refusal(ReasonCode.QOS_NOT_SUPPORTED, "will QoS above Maximum QoS")  # MQTT-3.2.2-12
     if will.retain and not broker.limits.retain_available:

@@ -25,7 +25,7 @@ class Limits:
     # MQTT 3.1.1 has no way to announce a size, so that its bound is far from what applications send.
     maximum_packet_size_v3: int = 16 << 20  # octets
     connect_timeout: float = 10.0  # seconds for CONNECT and authentication, 3.1.4 (SHOULD)
-    queue_octets: int = 64 << 20  # payload octets kept for one session; beyond it QoS 0 is dropped, QoS 1 ends it
+    queue_octets: int = 64 << 20  # kept for one session; beyond it QoS 0 is dropped, QoS 1 and 2 end it
     queue_messages: int = 200_000
     retained_octets: int = 256 << 20
     subscription_octets: int = 1 << 20  # of topic filters in one session

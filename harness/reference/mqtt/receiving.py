@@ -3,7 +3,8 @@
 Choices the text leaves open: a PUBLISH to a topic of the server's own is refused by PUBACK or PUBREC 0x87 in 5.0 and
 acknowledged and dropped in 3.1.1 (MQTT-3.3.5-2); an identifier that a QoS 2 message still has is refused with 0x91
 in 5.0; unknown identifiers get PUBREL or PUBCOMP with 0x92; an acknowledgement of the wrong kind for its QoS is a
-protocol error; a filter with misplaced wildcards is a malformed packet.
+protocol error, and so are wildcards in a topic name or misplaced in a filter: such a packet can be parsed, but has what
+the protocol does not allow (definitions in section 1.2; 0x8F and 0x90 are for well-formed ones).
 """
 
 from dataclasses import replace
@@ -90,7 +91,7 @@ class Receiver:
         if not topic and self._v5:
             raise Refusal(ReasonCode.PROTOCOL_ERROR, "neither topic name nor topic alias")
         if not valid_topic(topic):
-            raise Refusal(ReasonCode.TOPIC_NAME_INVALID, "wildcards in a topic name")  # MQTT-3.3.2-2
+            raise Refusal(ReasonCode.PROTOCOL_ERROR, "wildcards in a topic name")  # MQTT-3.3.2-2
         if packet.qos > self._limits.maximum_qos:
             raise Refusal(ReasonCode.QOS_NOT_SUPPORTED, "QoS above Maximum QoS")
         if packet.retain and not self._limits.retain_available:
@@ -104,7 +105,7 @@ class Receiver:
         """The reason code that refuses the message, 0 for none. Raises Refusal where 3.1.1 has no code for it."""
         if message.topic.startswith("$SYS/"):
             return ReasonCode.NOT_AUTHORIZED
-        if message.retain and self._broker.retained.octets + len(message.payload) > self._limits.retained_octets:
+        if message.retain and self._broker.retained.octets + message.size > self._limits.retained_octets:
             if not self._v5:
                 raise Refusal(ReasonCode.QUOTA_EXCEEDED, "too much is retained")
             return ReasonCode.QUOTA_EXCEEDED
@@ -217,14 +218,14 @@ class Receiver:
         if self._v5 and is_shared(text):
             parts = split_shared(text)
             if parts is None:  # MQTT-4.8.2-1, -2
-                raise Refusal(ReasonCode.MALFORMED_PACKET, "a shared subscription without ShareName or filter")
+                raise Refusal(ReasonCode.PROTOCOL_ERROR, "a shared subscription without ShareName or filter")
             if entry.no_local:  # MQTT-3.8.3-4
                 raise Refusal(ReasonCode.PROTOCOL_ERROR, "No Local on a shared subscription")
             if not self._limits.shared_available:
                 raise Refusal(ReasonCode.SHARED_SUBSCRIPTIONS_NOT_SUPPORTED, "no shared subscriptions")
             share, text = parts
         elif not valid_filter(text):
-            raise Refusal(ReasonCode.MALFORMED_PACKET, "the topic filter is not valid")  # MQTT-4.7.1-1, -2
+            raise Refusal(ReasonCode.PROTOCOL_ERROR, "the topic filter is not valid")  # MQTT-4.7.1-1, -2
         if self._v5 and not self._limits.wildcards_available and ("+" in text or "#" in text):
             raise Refusal(ReasonCode.WILDCARD_SUBSCRIPTIONS_NOT_SUPPORTED, "no wildcards")
         qos = min(entry.qos, self._limits.maximum_qos)
@@ -245,7 +246,7 @@ class Receiver:
         for text in packet.filters:
             shared = self._v5 and is_shared(text)
             if (split_shared(text) is None) if shared else not valid_filter(text):
-                raise Refusal(ReasonCode.MALFORMED_PACKET, "the topic filter is not valid")
+                raise Refusal(ReasonCode.PROTOCOL_ERROR, "the topic filter is not valid")
         if self._v5 and packet.packet_id in self._session.inbox:
             codes = [int(ReasonCode.PACKET_IDENTIFIER_IN_USE)] * len(packet.filters)
             self._connection.send(Unsuback(packet.packet_id, tuple(codes), reason("a QoS 2 message has it")))

@@ -11,7 +11,7 @@ from mqproof.harness.reference.mqtt.topics import Defective, matches, sound
 
 
 class RetainedStore:
-    """At most one message per topic; ``octets`` counts the payloads that are kept."""
+    """At most one message per topic; ``octets`` says about how much is kept."""
 
     def __init__(self, defective: Defective = sound) -> None:
         self._messages: dict[str, Message] = {}
@@ -41,12 +41,12 @@ class RetainedStore:
     def _put(self, message: Message) -> None:
         self.remove(message.topic)
         self._messages[message.topic] = message
-        self.octets += len(message.payload)
+        self.octets += message.size
 
     def remove(self, topic: str) -> None:
         """Forget the message of a topic, if there is one."""
         if old := self._messages.pop(topic, None):
-            self.octets -= len(old.payload)
+            self.octets -= old.size
 
     def select(self, text: str, now: float) -> list[Message]:
         """Return the messages that a filter selects, in the order in which they were stored."""

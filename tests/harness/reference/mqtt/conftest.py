@@ -165,3 +165,9 @@ def serve():
 
     with ExitStack() as stack:
         yield lambda *defects, **more: stack.enter_context(start_in_thread(frozenset(defects), **more))
+
+
+@pytest.fixture(scope="session")
+def make_world_once():
+    """The same as make_world, for tests that run many examples."""
+    return lambda **limits: World(frozenset(), replace(Limits(), **limits))

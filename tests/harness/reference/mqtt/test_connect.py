@@ -117,8 +117,8 @@ def test_malformed_connect_gets_no_connack_in_3_1_1(world, octets):
         (Connect("a", version=V5, properties=(("topic_alias_maximum", 1), ("topic_alias_maximum", 1))), 0x82),
         (Connect("a", version=V5, properties=(("authentication_data", b"x"),)), 0x82),
         (Connect("a", version=V5, properties=(("authentication_method", "NONE"),)), 0x8C),
-        (Connect("a", version=V5, will=Will("a/#")), 0x90),
-        (Connect("a", version=V5, will=Will("")), 0x90),
+        (Connect("a", version=V5, will=Will("a/#")), 0x82),
+        (Connect("a", version=V5, will=Will("")), 0x82),
         (Connect("a", version=V5, will=Will("a", properties=(("response_topic", "a/+"),))), 0x82),
         (Connect("a", version=V5, will=Will("a", qos=2)), 0x9B),
         (Connect("a", version=V5, will=Will("a", retain=True)), 0x9A),
@@ -320,4 +320,4 @@ def test_max_packet_size_of_the_client_is_kept_for_connack(world):
     tiny = world.talker().send(
         replace(Connect("a", version=V5, will=Will("")), properties=(("maximum_packet_size", 5),))
     )
-    assert tiny.one() == Connack(False, 0x90)
+    assert tiny.one() == Connack(False, 0x82)

@@ -39,7 +39,7 @@ def test_invalid_filter_ends_the_connection(world, version, text):
         client = world.client(version=version)
         client.send(packet)
         assert client.closed
-        assert [answer.reason_code for answer in client.read()] == ([0x81] if version is V5 else [])
+        assert [answer.reason_code for answer in client.read()] == ([0x82] if version is V5 else [])
 
 
 @pytest.mark.parametrize(
@@ -139,12 +139,12 @@ def test_no_local(world):
     ("packet", "code"),
     [
         (Subscribe(1, (Subscription("$share/g/t", no_local=True),)), 0x82),
-        (Subscribe(1, (Subscription("$share/g"),)), 0x81),
-        (Subscribe(1, (Subscription("$share//t"),)), 0x81),
-        (Subscribe(1, (Subscription("$share/+/t"),)), 0x81),
+        (Subscribe(1, (Subscription("$share/g"),)), 0x82),
+        (Subscribe(1, (Subscription("$share//t"),)), 0x82),
+        (Subscribe(1, (Subscription("$share/+/t"),)), 0x82),
         (Subscribe(1, (Subscription("t"),), (("subscription_identifier", 0),)), 0x82),
         (Subscribe(1, (Subscription("t"),), (("subscription_identifier", 1), ("subscription_identifier", 2))), 0x82),
-        (Unsubscribe(1, ("$share/g",)), 0x81),
+        (Unsubscribe(1, ("$share/g",)), 0x82),
     ],
 )
 def test_subscribe_that_breaks_a_rule(world, packet, code):
