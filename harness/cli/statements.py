@@ -16,9 +16,7 @@ def statements(
     from mqproof.harness.statements.registry import UnknownStatement
 
     if write_index:
-        from mqproof.harness.cli.indexing import write_index as write
-
-        typer.echo(f"{write()} statements have tests")
+        _write_index()
         return
     try:
         found = rows(spec, untested)
@@ -29,6 +27,17 @@ def statements(
         typer.echo(json.dumps(found, indent=1))
     else:
         _print(found)
+
+
+def _write_index() -> None:
+    from mqproof.harness.cli.indexing import NotCollected
+    from mqproof.harness.cli.indexing import write_index as write
+
+    try:
+        typer.echo(f"{write()} statements have tests")
+    except NotCollected as error:
+        typer.echo(f"mqproof: the suites cannot be collected: {error}", err=True)
+        raise typer.Exit(4) from None
 
 
 def rows(spec: str | None, untested: bool = False) -> list[dict[str, Any]]:
