@@ -1,7 +1,6 @@
 """AMQP 0-9-1 class channel and sections 4.3, 4.6, 4.8.1: channels, what they promise, and what ends them."""
 
 import pytest
-
 from mqproof.dissectors.amqp.codec import method
 
 
