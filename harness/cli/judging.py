@@ -53,7 +53,8 @@ class Wishes:
 
 def judge_brokers(wishes: Wishes) -> int:
     """Run the suites and return the exit code; every error is one line on stderr."""
-    console = Console(stderr=wishes.json_out == "-", highlight=False)
+    # The stream is named, because stdout is pytest's while the suites run.
+    console = Console(file=sys.stderr if wishes.json_out == "-" else sys.stdout, highlight=False)
     try:
         with _interruptible():
             return _judge(wishes, console)

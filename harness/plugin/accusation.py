@@ -59,6 +59,8 @@ def classify(error: BaseException, item: pytest.Item, phase: str, last: Comparis
     if phase == "call" and isinstance(error, AssertionError) and _is_raised_by_test(error, item):
         expected, actual = _assertion(error, last)
         return Outcome(Verdict.DEVIATES, f"expected {expected}; got {actual}", expected, actual)
+    if isinstance(error, pytest.FixtureLookupError):
+        return Outcome(Verdict.INCONCLUSIVE, f"harness error: there is no fixture {error.argname!r}")
     where = "" if phase == "call" else f"in {phase}, "
     first = str(error).strip().partition("\n")[0]
     return Outcome(Verdict.INCONCLUSIVE, f"harness error: {where}{type(error).__name__}: {_cut(first)}")

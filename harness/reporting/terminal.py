@@ -75,18 +75,18 @@ def _print_deviation(row: dict[str, Any], console: Console) -> None:
 
 def _print_others(rows: Iterable[dict[str, Any]], console: Console) -> None:
     """Print one line for each group of rows that share verdict, target and reason."""
-    groups: dict[tuple[str, str, str], list[str]] = {}
+    groups: dict[tuple[str, str, str, str], list[str]] = {}
     for row in rows:
         if row["verdict"] not in (Verdict.CONFORMS, Verdict.DEVIATES) or row.get("stale"):
             verdict = "stale profile" if row.get("stale") else row["verdict"]
-            groups.setdefault((verdict, row["target"], row["reason"]), []).append(row["id"])
+            groups.setdefault((verdict, row["target"], row["spec"], row["reason"]), []).append(row["id"])
     if groups:
         console.print(Text("\nOther verdicts, and why", style="bold"))
-    for (verdict, target, reason), ids in sorted(groups.items()):
+    for (verdict, target, spec, reason), ids in sorted(groups.items()):
         more = f" and {len(ids) - IDS_SHOWN} more" if len(ids) > IDS_SHOWN else ""
         style = COLOURS.get(Verdict(verdict), "") if verdict in set(Verdict) else "yellow"
         names = ", ".join(ids[:IDS_SHOWN]) + more
-        console.print(Text.assemble((verdict, style), f"  on {target}: {names}"))
+        console.print(Text.assemble((verdict, style), f"  on {target}, {spec}: {names}"))
         console.print(Padding(Text(_short(reason) or "no reason was given"), (0, 0, 0, 2)))
 
 

@@ -41,6 +41,7 @@ def test_the_checking_line_accuses_with_expected_and_actual(suite, lines, expect
 
 INNOCENT = {
     "precondition": ["from mqproof.harness.verdicts import Blocked", "raise Blocked('no SUBACK')"],
+    "no such fixture": ["pass"],
     "other exception": ["raise ConnectionResetError('gone')"],
     "assertion of a helper": ["helper()"],
     "assertion of a library": ["import json, unittest", "unittest.TestCase().assertEqual(1, 2)"],
@@ -62,6 +63,8 @@ def test_everything_else_is_inconclusive(suite, what):
             "@pytest.fixture\ndef broken(): raise Deviation('a', 'b')\n"
         )
         arguments = "target, broken"
+    if what == "no such fixture":
+        arguments = "target, nonsense"
     result = suite.run(body(*INNOCENT[what], arguments=arguments, before=before))
     assert result.verdicts == {("3.1.3.3/words", "fake-amqp"): "inconclusive"}
     assert result.tests["test_it[fake-amqp]"]["reason"]
