@@ -57,9 +57,8 @@ class MqttClient:
             self._paho.tls_set_context(context)
         self._paho.on_connect = self._on_connect
         self._paho.on_message = self._on_message
-        self._paho.on_subscribe = lambda client, data, number, codes, properties: self._note("SUBACK", number, codes)
-        self._paho.on_unsubscribe = lambda client, data, number, codes, properties: self._note("UNSUBACK", number, codes)
-        self._paho.on_publish = lambda client, data, number, code, properties: self._note("published", number, [code])
+        self._paho.on_subscribe = lambda client, data, number, codes, more: self._note("SUBACK", number, codes)
+        self._paho.on_publish = lambda client, data, number, code, more: self._note("published", number, [code])
 
     def _open(self, target: Target) -> None:
         try:

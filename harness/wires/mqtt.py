@@ -30,7 +30,7 @@ from mqproof.dissectors.mqtt.codec import (
 from mqproof.harness.verdicts import Blocked, Deviation, Unsupported
 from mqproof.harness.wires.base import End, Ended
 from mqproof.harness.wires.mqtt_link import STEP, MqttLink, deadline
-from mqproof.harness.wires.mqtt_packets import Properties, as_properties, describe, is_like, made, wanted_text
+from mqproof.harness.wires.mqtt_packets import as_properties, describe, is_like, made, wanted_text
 
 GRACE = 0.25  # seconds that a broker which still answers may take to close
 QUIET = 0.04  # seconds of silence that end a weak proof of absence
@@ -50,14 +50,14 @@ class MqttWire(MqttLink):
 
     def expect(self, kind: type[P], **wanted: Any) -> P:
         """Return the next packet of this kind with these values; others stay in the inbox. Raises Blocked."""
-        found = self._find(kind, wanted, STEP)
+        found: P | Ended = self._find(kind, wanted, STEP)
         if isinstance(found, Ended):
             raise Blocked(f"no {wanted_text(kind, wanted)}: {found}")
         return found
 
     def must_receive(self, kind: type[P], *, statement: str | None = None, within: float = STEP, **wanted: Any) -> P:
         """Accuse the broker unless a packet of this kind with these values comes; return it."""
-        found = self._find(kind, wanted, within)
+        found: P | Ended = self._find(kind, wanted, within)
         if isinstance(found, Ended):
             raise Deviation(wanted_text(kind, wanted), self._instead(found), statement)
         return found
@@ -66,7 +66,7 @@ class MqttWire(MqttLink):
         """Return the next packets of these kinds in their order of arrival. Raises Blocked when fewer come."""
         return [self._next_of(kinds) for _ in range(number)]
 
-    def arrived(self, *kinds: type[P]) -> list[P]:
+    def arrived(self, *kinds: type[Any]) -> list[Any]:
         """Take out of the inbox what has come of these kinds."""
         found = [packet for packet in self.inbox if isinstance(packet, kinds)]
         self.inbox = deque(packet for packet in self.inbox if not isinstance(packet, kinds))
@@ -84,11 +84,11 @@ class MqttWire(MqttLink):
                 self.inbox.remove(packet)
                 return packet
         until = deadline(seconds)
-        while not isinstance(packet := self.arrive(until), Ended):
-            if is_like(packet, kind, wanted):
-                return packet
-            self.inbox.append(packet)
-        return packet
+        while not isinstance(arrived := self.arrive(until), Ended):
+            if is_like(arrived, kind, wanted):
+                return arrived
+            self.inbox.append(arrived)
+        return arrived
 
     def _instead(self, ended: Ended) -> str:
         others = "; ".join(describe(packet) for packet in list(self.inbox)[-3:])
@@ -201,8 +201,10 @@ class MqttWire(MqttLink):
         elif isinstance(packet, Pubrel):
             self.send(Pubcomp(packet.packet_id))
 
-    def messages(self, done: Callable[[list[Publish]], bool], seconds: float = STEP) -> list[Publish] | Ended:
-        """Receive and acknowledge messages until ``done``; return them, or how the wait ended before."""
+    def messages(
+        self, done: Callable[[list[Publish]], bool] = lambda so_far: False, seconds: float = STEP
+    ) -> tuple[list[Publish], Ended | None]:
+        """Receive and acknowledge messages until ``done``; return them, and how the wait ended if it was before."""
         found: list[Publish] = []
         held: list[Packet] = []
         until = deadline(seconds)
@@ -217,21 +219,20 @@ class MqttWire(MqttLink):
             else:
                 held.append(packet)
         self.inbox.extendleft(reversed(held))
-        return ended if ended is not None else found
+        return found, ended
 
     def until(self, payload: bytes) -> list[Publish]:
         """Receive and acknowledge messages up to the one with this payload, the fence. Raises Blocked."""
-        found = self.messages(lambda so_far: bool(so_far) and so_far[-1].payload == payload)
-        if isinstance(found, Ended):
-            raise Blocked(f"the fence {payload!r} did not come: {found}")
+        found, ended = self.messages(lambda so_far: bool(so_far) and so_far[-1].payload == payload)
+        if ended is not None:
+            raise Blocked(f"the fence {payload!r} did not come: {ended}")
         return found
 
     def must_get(self, number: int, *, statement: str | None = None, within: float = STEP) -> list[Publish]:
         """Accuse the broker unless so many messages come; acknowledge and return them."""
-        got: list[Publish] = []
-        found = self.messages(lambda so_far: bool(got.__setitem__(slice(None), so_far)) or len(so_far) >= number, within)
-        if isinstance(found, Ended):
-            raise Deviation(f"{number} messages", f"{[item.payload for item in got]}, then {found}", statement)
+        found, ended = self.messages(lambda so_far: len(so_far) >= number, within)
+        if ended is not None:
+            raise Deviation(f"{number} messages", f"{[item.payload for item in found]}, then {ended}", statement)
         return found
 
     def settle(self, publisher: "MqttWire", *, at_least: int = 0) -> list[Publish]:
@@ -243,17 +244,15 @@ class MqttWire(MqttLink):
         fence = self.belongings.names("fence")
         self.subscribe(fence, qos=1)
         publisher.deliver(fence, b"fence", qos=1)
-        got: list[Publish] = []
 
         def done(so_far: list[Publish]) -> bool:
-            got[:] = so_far
             others = sum(packet.topic != fence for packet in so_far)
             return len(so_far) > others and others >= at_least
 
-        fenced = not isinstance(self.messages(done), Ended)
-        if not fenced and not any(packet.topic == fence for packet in got):
-            raise Blocked(f"the fence did not come: {self.ended or End.TIMEOUT}")
-        if fenced:
+        got, ended = self.messages(done)
+        if not any(packet.topic == fence for packet in got):
+            raise Blocked(f"the fence did not come: {ended}")
+        if ended is None:
             self.ping()
             got += self.quiet()
         self.unsubscribe(fence)
@@ -262,9 +261,7 @@ class MqttWire(MqttLink):
     def quiet(self, seconds: float = QUIET) -> list[Publish]:
         """Return the messages of a short time in which nothing is to be expected: weak absence."""
         self.note("weak absence: a round trip and a short quiet period")
-        got: list[Publish] = []
-        self.messages(lambda so_far: bool(got.__setitem__(slice(None), so_far)), seconds)
-        return got
+        return self.messages(seconds=seconds)[0]
 
     # -- endings -------------------------------------------------------------------------------------------------
 

@@ -104,7 +104,8 @@ class MqttLink:
 
     def _note(self, packet: Packet) -> None:
         self.transcript.add("<", self._decoder.last_frame_octets, describe(packet))
-        if isinstance(packet, Connack) and self._kept and (name := prop(packet.properties, "assigned_client_identifier")):
+        name = prop(packet.properties, "assigned_client_identifier") if isinstance(packet, Connack) else None
+        if name and self._kept:
             self.belongings.sessions[name] = None
 
     def _end(self, ended: Ended) -> Ended:

@@ -1,0 +1,22 @@
+"""Removes what a test has left at an MQTT broker: its stored sessions and its retained messages."""
+
+from mqproof.dissectors.mqtt.tables import Version
+from mqproof.harness.targets.target import Target
+from mqproof.harness.wires.mqtt import MqttWire
+from mqproof.harness.wires.mqtt_link import Belongings
+
+
+def remove(target: Target, version: Version, belongings: Belongings) -> None:
+    """End the sessions, then clear the retained messages, wills' included. Raises Blocked."""
+    for client_id in list(belongings.sessions):
+        wire = MqttWire(target, version, belongings, title="janitor")
+        wire.connect(client_id, clean_start=True).disconnect()
+    belongings.sessions.clear()
+    if not belongings.retained:
+        return
+    wire = MqttWire(target, version, belongings, title="janitor").connect()
+    for topic in list(belongings.retained):
+        wire.publish(topic, b"", retain=True)
+    wire.ping()
+    wire.disconnect()
+    belongings.retained.clear()

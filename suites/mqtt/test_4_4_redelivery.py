@@ -1,0 +1,93 @@
+"""Sections 4.4 of MQTT 3.1.1 and 5.0: what is sent again when a client comes back to its session."""
+
+import pytest
+from mqproof.harness.wires.mqtt_packets import PUBACK, PUBCOMP, PUBLISH, PUBREC, PUBREL
+
+V4, V5 = "mqtt-3.1.1:MQTT-", "mqtt-5.0:MQTT-"
+RESENT = (f"{V4}4.4.0-1", f"{V5}4.4.0-1")
+
+
+@pytest.mark.normative(*RESENT, f"{V4}3.3.1-1", f"{V5}3.3.1-1", f"{V5}4.3.2-3", f"{V5}4.3.3-3")
+@pytest.mark.parametrize("qos", [1, 2])
+@pytest.mark.parametrize("end", ["cut", "disconnect"])
+def test_unacknowledged_message_comes_again_with_dup_and_its_id(wires, topic, client_id, qos, end):
+    subscriber, publisher = wires(client_id, keep=True), wires()
+    subscriber.subscribe(topic, qos=qos)
+    publisher.deliver(topic, b"again", qos=qos)
+    first = subscriber.expect(PUBLISH, payload=b"again")
+    getattr(subscriber, end)()
+    second = wires(client_id, keep=True).must_receive(PUBLISH, payload=b"again")
+    assert (second.packet_id, second.dup, second.qos) == (first.packet_id, True, qos)
+
+
+@pytest.mark.normative(*RESENT, f"{V5}4.3.3-5")
+def test_unacknowledged_pubrel_comes_again(wires, topic, client_id):
+    subscriber, publisher = wires(client_id, keep=True), wires()
+    subscriber.subscribe(topic, qos=2)
+    publisher.deliver(topic, b"released", qos=2)
+    number = subscriber.expect(PUBLISH, payload=b"released").packet_id
+    subscriber.send(PUBREC, packet_id=number)
+    subscriber.expect(PUBREL, packet_id=number)
+    subscriber.cut()
+    again = wires(client_id, keep=True)
+    again.must_receive(PUBREL, packet_id=number)
+    again.send(PUBCOMP, packet_id=number)
+    again.must_stay()
+
+
+@pytest.mark.normative(*RESENT, f"{V4}4.6.0-6", f"{V5}4.6.0-5")
+@pytest.mark.parametrize("qos", [1, 2])
+def test_messages_come_again_in_their_order_and_before_later_ones(wires, topic, client_id, qos):
+    subscriber, publisher = wires(client_id, keep=True), wires()
+    subscriber.subscribe(topic, qos=qos)
+    bodies = [f"{number}".encode() for number in range(6)]
+    for body in bodies[:3]:
+        publisher.deliver(topic, body, qos=qos)
+    subscriber.take(3, PUBLISH)
+    subscriber.cut()
+    for body in bodies[3:]:
+        publisher.deliver(topic, body, qos=qos)
+    again = wires(client_id, keep=True)
+    assert [p.payload for p in again.must_get(6)] == bodies
+
+
+@pytest.mark.normative(*RESENT)
+@pytest.mark.parametrize("qos", [1, 2])
+def test_acknowledged_message_does_not_come_again(wires, topic, client_id, qos):
+    subscriber, publisher = wires(client_id, keep=True), wires()
+    subscriber.subscribe(topic, qos=qos)
+    publisher.deliver(topic, b"done", qos=qos)
+    publisher.deliver(topic, b"more", qos=qos)
+    subscriber.until(b"more")
+    subscriber.quiet()
+    subscriber.ping()
+    subscriber.cut()
+    again = wires(client_id, keep=True)
+    publisher.deliver(topic, b"fence", qos=qos)
+    assert [p.payload for p in again.until(b"fence")] == [b"fence"]
+
+
+@pytest.mark.normative(f"{V5}4.4.0-2")
+@pytest.mark.parametrize("answer", [PUBACK, PUBREC])
+def test_refused_message_does_not_come_again(wires, topic, client_id, answer):
+    qos = 1 if answer is PUBACK else 2
+    subscriber, publisher = wires(client_id, keep=True), wires()
+    subscriber.subscribe(topic, qos=qos)
+    publisher.deliver(topic, b"unwanted", qos=qos)
+    number = subscriber.expect(PUBLISH, payload=b"unwanted").packet_id
+    subscriber.send(answer, packet_id=number, reason_code=0x80)
+    subscriber.ping()
+    subscriber.cut()
+    again = wires(client_id, keep=True)
+    publisher.deliver(topic, b"fence", qos=qos)
+    assert [p.payload for p in again.until(b"fence")] == [b"fence"]
+
+
+@pytest.mark.normative(f"{V5}4.4.0-1")
+def test_message_is_not_sent_again_while_the_connection_lasts(wires, topic):
+    subscriber, publisher = wires(), wires()
+    subscriber.subscribe(topic, qos=1)
+    publisher.deliver(topic, b"held", qos=1)
+    subscriber.expect(PUBLISH, payload=b"held")
+    publisher.deliver(topic, b"fence", qos=1)
+    assert [p.payload for p in subscriber.until(b"fence")] == [b"fence"]
