@@ -10,7 +10,6 @@ from mqproof.harness.reference.amqp.negotiation import same_secret
 from mqproof.harness.reference.amqp.topology import VirtualHost
 
 if TYPE_CHECKING:
-    from mqproof.harness.reference.amqp.channel import Channel, Delivery
     from mqproof.harness.reference.amqp.connection import Connection
 
 VHOSTS: Final = ("/", "other")
@@ -19,12 +18,17 @@ VHOSTS: Final = ("/", "other")
 CLOSED_VHOST: Final = "closed"
 """A virtual host that no user may open (rule connection.open.virtual-host/security)."""
 
+_PUBLISHES_PER_LOOK: Final = 256
+_LOOK_INTERVAL: Final = 0.25  # seconds
+_RELIEF: Final = 0.8  # share of the limit below which an alarm ends
+
 
 @dataclass(frozen=True, slots=True)
 class Settings:
     """What a broker is told at its start. Sizes in octets, times in seconds; 0 is no limit.
 
     ``consumer_timeout``: how long a delivery may stay unacknowledged, unless its queue has x-consumer-timeout.
+    ``memory_limit``: how much the waiting messages may take before publishers are blocked.
     """
 
     users: Mapping[str, str] = field(default_factory=lambda: {"guest": "guest"}, repr=False)
@@ -36,6 +40,7 @@ class Settings:
     handshake_timeout: float = 10.0
     close_timeout: float = 5.0
     consumer_timeout: float = 1800.0
+    memory_limit: int = 1024 * 1024 * 1024
 
 
 class Broker:
@@ -47,6 +52,8 @@ class Broker:
         self.defects = checked(defects)
         self.defective = asker(self.defects)
         self.max_message_size = self.settings.max_message_size
+        self.alarm: str | None = None
+        self._publishes = 0
         self.connections: dict[Connection, None] = {}
         self._vhosts = {name: VirtualHost(name, clock, self.defective) for name in self.settings.vhosts}
         if self.defective("vhosts-shared"):
@@ -61,5 +68,29 @@ class Broker:
         """Return a virtual host, None when there is none of that name."""
         return self._vhosts.get(name)
 
-    def watch(self, channel: "Channel", delivery: "Delivery") -> None:
-        """Close the channel of a delivery that stays unacknowledged for too long (statement consumer-timeout/01)."""
+    def raise_alarm(self, reason: str) -> None:
+        """Block every connection that publishes from now on (statement connection-blocked/01)."""
+        self.alarm = reason
+
+    def clear_alarm(self) -> None:
+        """Let blocked connections go on."""
+        self.alarm = None
+        for connection in list(self.connections):
+            connection.unblock()
+
+    def note_publish(self) -> None:
+        """Look now and then whether the messages that wait take more memory than they may."""
+        self._publishes += 1
+        if self._publishes % _PUBLISHES_PER_LOOK == 0 and self.alarm is None and self._is_crowded(1.0):
+            self.raise_alarm("low on memory")
+            self.clock.call_later(_LOOK_INTERVAL, self._look_again)
+
+    def _look_again(self) -> None:
+        if self._is_crowded(_RELIEF):
+            self.clock.call_later(_LOOK_INTERVAL, self._look_again)
+        else:
+            self.clear_alarm()
+
+    def _is_crowded(self, share: float) -> bool:
+        limit = self.settings.memory_limit
+        return bool(limit) and sum(vhost.load() for vhost in set(self._vhosts.values())) > limit * share

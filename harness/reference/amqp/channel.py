@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from mqproof.dissectors.amqp.codec import Body, ContentHeader, Method
 from mqproof.dissectors.amqp.tables import METHODS
+from mqproof.harness.reference.amqp.clock import Timer
 from mqproof.harness.reference.amqp.consumers import Consumer
 from mqproof.harness.reference.amqp.content import Assembly
 from mqproof.harness.reference.amqp.errors import Refusal
@@ -31,7 +32,7 @@ _TAGS_REMEMBERED: Final = 1000
 class Delivery:
     """What went out under a delivery tag and is not settled. ``consumer``: None after basic.get.
 
-    ``settling``: settled in a transaction that is not committed yet.
+    ``settling``: settled in a transaction that is not committed yet. ``due``: when it must be settled, on the clock.
     """
 
     tag: int
@@ -39,6 +40,7 @@ class Delivery:
     queue: Queue
     consumer: Consumer | None
     settling: bool = False
+    due: float = float("inf")
 
 
 class Channel:
@@ -62,6 +64,8 @@ class Channel:
         self.reply_consumer: str | None = None
         self._outstanding = self._outstanding_octets = 0
         self._last_tag = 0
+        self._next_check = 0.0
+        self._overdue_timer: Timer | None = None
         self._tags_used: dict[str, None] = {}
         self._content: Assembly | None = None
 
@@ -76,6 +80,8 @@ class Channel:
             raise Refusal(503, f"{frame.name} is not for servers here")
         if METHODS[frame.name].content:
             self._content = Assembly(frame, self.connection.broker.max_message_size)
+            if self.connection.broker.alarm is not None:
+                self.connection.block(self.connection.broker.alarm)
             return
         self.flush_confirms()
         handler(self, frame.arguments)
@@ -177,8 +183,34 @@ class Channel:
             self.unacked[self._last_tag] = Delivery(self._last_tag, entry, queue, consumer)
             if consumer is not None:
                 self._count(consumer, entry, 1)
-            self.connection.broker.watch(self, self.unacked[self._last_tag])
+            self._watch(self.unacked[self._last_tag])
         return self._last_tag
+
+    def _watch(self, delivery: Delivery) -> None:
+        """See to it that a delivery is not left unacknowledged for too long (statement consumer-timeout/01)."""
+        timeout = delivery.queue.settings.consumer_timeout or self.connection.broker.settings.consumer_timeout
+        if not timeout:
+            return
+        delivery.due = self.host.clock.time() + timeout
+        if self._overdue_timer is None or delivery.due < self._next_check:
+            self._check_at(delivery.due)
+
+    def _check_at(self, due: float) -> None:
+        if self._overdue_timer is not None:
+            self._overdue_timer.cancel()
+        self._next_check = due
+        self._overdue_timer = self.host.clock.call_later(due - self.host.clock.time(), self._check_overdue)
+
+    def _check_overdue(self) -> None:
+        self._overdue_timer = None
+        due = min((delivery.due for delivery in self.unacked.values()), default=None)
+        if due is None:
+            return
+        if due > self.host.clock.time():
+            self._check_at(due)
+            return
+        text = f"delivery acknowledgement on channel {self.number} timed out"
+        self.connection.refuse(self.number, Refusal(406, text))
 
     def _count(self, consumer: Consumer, entry: Entry, sign: int) -> None:
         size = len(entry.message.body) * sign
@@ -286,6 +318,8 @@ class Channel:
         self.parked.clear()
         self._content = None
         self.transaction = None
+        if self._overdue_timer is not None:
+            self._overdue_timer.cancel()
         if self.reply_to is not None:
             self.host.router.requesters.pop(self.reply_to, None)
         return list(queues)

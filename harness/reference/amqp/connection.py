@@ -22,16 +22,14 @@ from mqproof.dissectors.amqp.codec import (
 from mqproof.dissectors.amqp.tables import FRAME_OVERHEAD, METHODS, PROTOCOL_HEADER, FrameType
 from mqproof.harness.reference.amqp import (
     access,
-    class_basic,
     class_connection,
-    class_exchange,
-    class_queue,
     publishing,
 )
 from mqproof.harness.reference.amqp.broker import Broker
-from mqproof.harness.reference.amqp.channel import Channel, Handler
-from mqproof.harness.reference.amqp.errors import Abort, Refusal
+from mqproof.harness.reference.amqp.channel import Channel
+from mqproof.harness.reference.amqp.errors import Abort, Refusal, shorten
 from mqproof.harness.reference.amqp.frames import FrameReader, answer_to
+from mqproof.harness.reference.amqp.handlers import HANDLERS
 from mqproof.harness.reference.amqp.message import Message
 from mqproof.harness.reference.amqp.phases import Phase
 from mqproof.harness.reference.amqp.topology import VirtualHost
@@ -56,6 +54,7 @@ class Connection:
         self.client_properties: dict[str, Any] = {}
         self.socket_full = False
         self.starved = False
+        self.blocked = False
         self.host = host
         self._wake = wake
         self._reader = FrameReader(self.frame_max)
@@ -108,6 +107,26 @@ class Connection:
             for channel in list(self.channels.values()):
                 channel.resume()
 
+    def block(self, reason: str) -> None:
+        """Take no more frames from this publisher while the broker is out of memory (connection-blocked/01).
+
+        What it is sent goes on (connection-blocked/02).
+        """
+        if not self.blocked:
+            self.blocked = True
+            if self.client_can("connection.blocked"):
+                self.send(0, "connection.blocked", {"reason": shorten(reason)})
+
+    def unblock(self) -> None:
+        """Take frames again, first those that wait."""
+        if self.blocked:
+            self.blocked = False
+            self._last_in = self.broker.clock.time()
+            if self.client_can("connection.blocked"):
+                self.send(0, "connection.unblocked", {})
+            self.receive(b"")
+            self._wake()  # the socket may be read again
+
     def lost(self) -> None:
         """Note that the socket is gone: queue again what was unacknowledged, delete what was exclusive."""
         self.tear_down()
@@ -143,8 +162,8 @@ class Connection:
     # Frames in
 
     def _step(self) -> bool:
-        """Handle one frame; False when more octets are needed, or none any more."""
-        if self.phase is Phase.ENDED:
+        """Handle one frame; False when more octets are needed, or none may be taken any more or for now."""
+        if self.phase is Phase.ENDED or self.blocked:
             return False
         self.method = None
         number = 0
@@ -157,12 +176,12 @@ class Connection:
         except Malformed as error:
             self._refuse_malformed(error)
         except Refusal as refusal:
-            self._refuse(number, refusal)
+            self.refuse(number, refusal)
         except Abort as error:
             self._cut(str(error))
         except Exception:
             _log.exception("a defect of the reference broker")
-            self._refuse(0, Refusal(541, "the reference broker has failed"))
+            self.refuse(0, Refusal(541, "the reference broker has failed"))
         return True
 
     def _handle(self, frame: Frame) -> None:
@@ -294,11 +313,11 @@ class Connection:
         if self.phase is Phase.CLOSING:
             return
         if ticket is None:
-            self._refuse(0, refusal)
+            self.refuse(0, refusal)
         elif not self.channels[number].closing:
             self._write(ticket)
 
-    def _refuse(self, number: int, refusal: Refusal) -> None:
+    def refuse(self, number: int, refusal: Refusal) -> None:
         """Raise a channel or a connection exception; before connection.open only the socket is closed (2.2.4)."""
         if self.phase is not Phase.RUNNING:
             self._cut(str(refusal))
@@ -365,7 +384,7 @@ class Connection:
         """Each half interval: send a heartbeat, and give up after two silent intervals (4.2.7/any-traffic-counts)."""
         if self.phase is Phase.ENDED:
             return
-        silent = self.broker.clock.time() - self._last_in
+        silent = 0.0 if self.blocked else self.broker.clock.time() - self._last_in
         if silent >= 2 * self.heartbeat and not self.broker.defective("heartbeats-unwatched"):
             self._cut(f"silent for {silent:.1f} s")
             return
@@ -378,20 +397,3 @@ def _reply(refusal: Refusal, method: Method | None) -> dict[str, Any]:
     spec = None if method is None else METHODS[method.name]
     ids = {"class_id": spec.class_id, "method_id": spec.method_id} if spec else {}
     return {"reply_code": refusal.code, "reply_text": refusal.text, **ids}
-
-
-def _flow(channel: Channel, arguments: dict[str, Any]) -> None:
-    """channel.flow: deliveries stop while ``active`` is false (rules channel.flow/…)."""
-    channel.flow = arguments["active"]
-    channel.send("channel.flow-ok", active=channel.flow)
-    channel.resume()
-
-
-HANDLERS: Final[dict[str, Handler]] = {
-    "channel.flow": _flow,
-    "channel.flow-ok": class_basic.ignore,
-    **class_exchange.HANDLERS,
-    **class_queue.HANDLERS,
-    **class_basic.HANDLERS,
-    **publishing.HANDLERS,
-}

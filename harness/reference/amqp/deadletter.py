@@ -8,6 +8,8 @@ from mqproof.harness.reference.amqp.message import Message
 from mqproof.harness.reference.amqp.routing import Defective, faultless
 
 X_DEATH: Final = "x-death"
+ROWS_MAX: Final = 128
+"""Rows of x-death beyond which a message is dropped: a longer way is no use, and would take its time with each step."""
 
 
 def deaths(message: Message) -> list[dict[str, Any]]:
@@ -31,8 +33,8 @@ def is_cycle(message: Message, queue_name: str) -> bool:
 
 def died(
     message: Message, *, queue_name: str, reason: str, exchange: str, key: str | None, defective: Defective = faultless
-) -> Message:
-    """Return the message as it goes to the dead-letter ``exchange``.
+) -> Message | None:
+    """Return the message as it goes to the dead-letter ``exchange``, or None when it has died in too many places.
 
     ``key``: x-dead-letter-routing-key, which also takes the place of the keys in CC; None keeps the original keys. The
     expiration is removed, lest the message die again (dead-letter/02), and stays on record in x-death.
@@ -40,6 +42,8 @@ def died(
     headers = dict(message.headers)
     row = _row(message, queue_name, reason)
     others = [old for old in deaths(message) if (old.get("queue"), old.get("reason")) != (queue_name, reason)]
+    if len(others) >= ROWS_MAX:
+        return None
     former = [old for old in deaths(message) if old not in others]
     if former:
         row["count"] = Field("l", _count(former[0]) + (0 if defective("x-death-uncounted") else 1))

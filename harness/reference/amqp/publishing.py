@@ -23,6 +23,7 @@ def publish(channel: Channel, content: Assembly) -> None:
         raise Refusal(403, f"exchange '{exchange.name}' is internal")  # rule basic.publish.exchange/02
     message = _message(channel, content)
     routing_keys(message)
+    channel.connection.broker.note_publish()
     tag = None if channel.confirms is None else channel.confirms.next_tag()
     transaction = channel.transaction
     if transaction is None or channel.host.defective("tx-immediate"):

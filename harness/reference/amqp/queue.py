@@ -109,6 +109,7 @@ class Queue:
         if entry is not None:
             self.ready.remove(entry)
             entry.deliveries += 1
+            self._arm_expiry()
         return entry
 
     def put_back(self, entries: Iterable[Entry], held_from: "Channel | None" = None) -> None:
@@ -160,6 +161,7 @@ class Queue:
         """Hand out entries while a consumer can take one."""
         while len(self.ready) and self.consumers.waiting and self._deliver_next():
             pass
+        self._arm_expiry()
 
     def expire(self) -> None:
         """Drop what has reached its time to live.
@@ -286,6 +288,8 @@ class Queue:
 
     def _arm_expiry(self) -> None:
         """Have :meth:`expire` called when the next head reaches its time."""
+        if not self._expiring:
+            return
         due = min((e.expires_at for e in self.ready.heads() if e.expires_at is not None), default=None)
         if due == self._expiry_due and self._expiry_timer is not None:
             return

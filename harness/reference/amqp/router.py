@@ -128,7 +128,9 @@ class Router:
                 defective=self._host.defective,
             )
         except Unencodable:
-            return  # its headers have no room for one more death
+            return  # its headers cannot be written again
+        if letter is None:
+            return
         for target in self.route(exchange, letter, routing_keys(letter)):
             if reason == "rejected" or not is_cycle(letter, target.name):
                 target.publish(letter)

@@ -2,7 +2,8 @@
 
     python -m mqproof.harness.reference.amqp.server --host 127.0.0.1 --port 0
 
-prints ``listening HOST:PORT`` when it is ready, and ends on SIGTERM or SIGINT.
+prints ``listening HOST:PORT`` when it is ready, and ends on SIGTERM or SIGINT. SIGUSR1 blocks publishers as if memory
+were short, SIGUSR2 lets them go on.
 """
 
 import argparse
@@ -47,6 +48,8 @@ class Link(asyncio.Protocol):
     def data_received(self, data: bytes) -> None:
         """Pass octets on, and stop reading from a client that does not read its replies."""
         self._connection.receive(data)
+        if self._connection.blocked:
+            self._transport.pause_reading()
         if self._transport.get_write_buffer_size() > _READ_LIMIT:
             self._transport.pause_reading()
 
@@ -62,9 +65,13 @@ class Link(asyncio.Protocol):
     def resume_writing(self) -> None:
         """Go on with deliveries."""
         self._connection.socket_full = False
-        if not self._transport.is_closing():
-            self._transport.resume_reading()
+        self._listen()
         self._connection.resume()
+
+    def _listen(self) -> None:
+        """Read again, unless the client is blocked as a publisher or the socket is closing."""
+        if not self._connection.blocked and not self._transport.is_closing():
+            self._transport.resume_reading()
 
     def _wake(self) -> None:
         if not self._due:
@@ -79,8 +86,11 @@ class Link(asyncio.Protocol):
             self._transport.write(data)
         if self._connection.phase is Phase.ENDED:
             self._hang_up()
-        elif self._connection.starved:
+            return
+        if self._connection.starved:
             self._connection.resume()
+        if not self._connection.socket_full:
+            self._listen()
 
     def _hang_up(self) -> None:
         """Close the socket so that what was written arrives: closing with octets unread would send a reset after it."""
@@ -154,6 +164,14 @@ class Handle:
         self.host = server.host
         self.port = server.port
         self._owned = owned
+
+    def raise_alarm(self, reason: str = "asked for") -> None:
+        """Block publishers as if memory were short."""
+        self.server.loop.call_soon_threadsafe(self.server.broker.raise_alarm, reason)
+
+    def clear_alarm(self) -> None:
+        """Let publishers go on."""
+        self.server.loop.call_soon_threadsafe(self.server.broker.clear_alarm)
 
     def stop(self) -> None:
         """Cut all connections and free the port; returns when that is done. Harmless twice."""
@@ -253,6 +271,8 @@ async def _serve(options: argparse.Namespace) -> None:
     done = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, done.set)
+    loop.add_signal_handler(signal.SIGUSR1, server.broker.raise_alarm, "asked for by a signal")
+    loop.add_signal_handler(signal.SIGUSR2, server.broker.clear_alarm)
     sys.stdout.write(f"listening {server.host}:{server.port}\n")
     sys.stdout.flush()
     await done.wait()

@@ -28,6 +28,7 @@ PREDECLARED: Final = {
 """Rule exchange/required-instances names amq.<type> for each type, section 3.1.3.4 amq.match: both are there."""
 
 _NAME: Final = re.compile(r"[a-zA-Z0-9\-_.:]*\Z")
+_ENTRY_OCTETS: Final = 1024  # what a message takes beside its body, roughly
 _NAME_MAX: Final = 127  # domains exchange-name and queue-name: assert length 127
 
 
@@ -244,6 +245,10 @@ class VirtualHost:
         return exchange.auto_delete and not exchange.bindings and self.exchanges.get(exchange.name) is exchange
 
     # Messages
+
+    def load(self) -> int:
+        """Return about how many octets of memory the waiting messages take."""
+        return sum(queue.ready.octets + len(queue.ready) * _ENTRY_OCTETS for queue in self.queues.values())
 
     def dead_letter(self, queue: Queue, message: Any, reason: str) -> None:
         """Publish a dead message to the queue's dead-letter exchange, if it has one."""
