@@ -47,6 +47,9 @@ def _analyzed(files: list[str]) -> "Summary":
     from mqproof.dissectors.packets.pcap import CaptureError
 
     first, *others = [walk(name) for name in files]
+    for summary in (first, *others):
+        if summary.notes[0].stopped_at == 0:
+            raise CaptureError(f"{summary.files[0]} is no whole capture, not even its header")
     for other in others:
         if other.synthetic != first.synthetic:
             raise CaptureError(
