@@ -1,0 +1,150 @@
+"""A second opinion on a capture: tshark's counts, and single packets as tshark reads them, through pyshark.
+
+tshark needs ``tcp.reassemble_out_of_order``, or it loses half of a stream with segments out of order; it loses an MQTT
+stream whose remaining length straddles two segments, and it knows nothing of streams that it cannot see begin. Where it
+is known to be wrong, :func:`doubts` says so.
+"""
+
+import asyncio
+import shutil
+import subprocess
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+from mqproof.dissectors.amqp.tables import BY_ID, FrameType
+from mqproof.dissectors.mqtt.tables import PacketType
+from mqproof.dissectors.packets import state as w
+from mqproof.dissectors.packets.links import IPPROTO_TCP, find_network, find_transport
+from mqproof.dissectors.packets.pcap import read_packets
+from mqproof.dissectors.packets.tcp import ACK, SYN
+
+OUT_OF_ORDER: Final = ("-o", "tcp.reassemble_out_of_order:TRUE")
+DEADLINE: Final = 600.0  # seconds
+_FIELDS: Final = ("mqtt.msgtype", "amqp.type", "amqp.method.class", "amqp.method.method")
+_MQTT_NAMES: Final = {kind.value: kind.name for kind in PacketType}
+_FRAME_NAMES: Final = {FrameType.HEADER: "header", FrameType.BODY: "body", FrameType.HEARTBEAT: "heartbeat"}
+
+NOT_COUNTED: Final = frozenset({"protocol-header"})  # tshark shows it on port 5672 only
+
+Counts = dict[str, dict[str, int]]  # protocol -> kind -> count, named as in the account
+
+
+class OracleMissing(Exception):
+    """tshark is not installed, or cannot read the file; one line that says what to do."""
+
+
+@dataclass(frozen=True, slots=True)
+class Opinion:
+    """One MQTT packet as tshark reads it; None where the packet has no such field."""
+
+    type: str
+    topic: str | None
+    qos: int | None
+    packet_id: int | None
+
+
+def available() -> bool:
+    """Return whether tshark is installed."""
+    return shutil.which("tshark") is not None
+
+
+def counts(path: str | Path, ports: Mapping[int, str] | None = None) -> Counts:
+    """Return how many packets and frames of each kind tshark sees.
+
+    ``ports``: server ports and what is spoken there ("amqp", "mqtt"), for ports that tshark does not know. Raises
+    OracleMissing.
+    """
+    columns = [part for field in _FIELDS for part in ("-e", field)]
+    printed = _tshark(path, ports or {}, "-T", "fields", "-E", "aggregator=,", *columns)
+    seen: dict[str, Counter[str]] = {"mqtt": Counter(), "amqp": Counter()}
+    for line in printed.splitlines():
+        kinds, types, classes, methods = [cell.split(",") if cell else [] for cell in line.split("\t")]
+        seen["mqtt"].update(_MQTT_NAMES.get(int(kind), "reserved") for kind in kinds)
+        seen["amqp"].update(_FRAME_NAMES[FrameType(int(kind))] for kind in types if int(kind) != FrameType.METHOD)
+        seen["amqp"].update(
+            BY_ID[int(class_id), int(method_id)].name for class_id, method_id in zip(classes, methods, strict=True)
+        )
+    return {protocol: dict(counter) for protocol, counter in seen.items()}
+
+
+def mqtt_packets(path: str | Path, ports: Mapping[int, str]) -> Iterator[Opinion]:
+    """Yield MQTT packets one by one, through pyshark. Raises OracleMissing."""
+    if not available():
+        raise OracleMissing("tshark is not installed: apt-get install --no-install-recommends tshark")
+    import pyshark
+
+    asyncio.set_event_loop(loop := asyncio.new_event_loop())
+    try:
+        capture = pyshark.FileCapture(
+            str(path), custom_parameters=list(OUT_OF_ORDER), decode_as=_decode_as(ports), eventloop=loop
+        )
+        with capture:
+            for packet in capture:
+                for layer in packet.get_multiple_layers("mqtt"):  # packet.mqtt would be the first one only
+                    yield _opinion(layer)
+    finally:
+        loop.close()
+        asyncio.set_event_loop(None)
+
+
+def doubts(path: str | Path, ours: Counts, theirs: Counts) -> list[str]:
+    """Return one line for each kind on which the two disagree, with what is known of the reason."""
+    lines = []
+    for protocol in ("mqtt", "amqp"):
+        for kind in sorted((ours[protocol].keys() | theirs[protocol].keys()) - NOT_COUNTED):
+            mine, other = ours[protocol].get(kind, 0), theirs[protocol].get(kind, 0)
+            if mine != other:
+                lines.append(f"{protocol} {kind}: {mine} here, {other} by tshark")
+    if lines:
+        lines.append(
+            f"{Path(path).name}: tshark loses an MQTT stream when a remaining length straddles two segments, does not "
+            "find its way into streams that began before the capture or have holes, and decodes by port"
+        )
+    return lines
+
+
+def server_ports(path: str | Path) -> set[int]:
+    """Return the ports to which connections were opened in a capture."""
+    found = set()
+    s = [0] * w.REGISTERS
+    for packet in read_packets(path):
+        data = bytearray(packet.data)
+        s[w.R_AT], s[w.R_ORIGINAL] = 0, packet.original
+        if find_network(data, 0, len(data), packet.linktype, s) and find_transport(data, len(data), s):
+            at = s[w.L4]
+            if s[w.IP_PROTOCOL] == IPPROTO_TCP and len(data) - at >= 20 and data[at + 13] & (SYN | ACK) == SYN:
+                found.add(data[at + 2] << 8 | data[at + 3])
+    return found
+
+
+def _opinion(layer: Any) -> Opinion:
+    """The values of pyshark are strings: turn them into our own type once, here."""
+
+    def text(name: str) -> str | None:
+        value = layer.get_field(name)
+        return None if value is None else str(value)
+
+    def number(name: str) -> int | None:
+        value = text(name)
+        return None if value is None else int(value, 0)
+
+    return Opinion(PacketType(number("msgtype") or 0).name, text("topic"), number("qos"), number("msgid"))
+
+
+def _decode_as(ports: Mapping[int, str]) -> dict[str, str]:
+    return {f"tcp.port=={port}": protocol for port, protocol in ports.items()}
+
+
+def _tshark(path: str | Path, ports: Mapping[int, str], *arguments: str) -> str:
+    if not available():
+        raise OracleMissing("tshark is not installed: apt-get install --no-install-recommends tshark")
+    decode_as = [part for rule, protocol in _decode_as(ports).items() for part in ("-d", f"{rule},{protocol}")]
+    command = ["tshark", "-n", "-r", str(path), *OUT_OF_ORDER, *decode_as, *arguments]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=DEADLINE, check=False)
+    if done.returncode:
+        complaints = [line for line in done.stderr.splitlines() if "could be dangerous" not in line]
+        raise OracleMissing(f"tshark cannot read {path}: {complaints[-1] if complaints else 'it gives no reason'}")
+    return done.stdout

@@ -1,0 +1,103 @@
+"""Golden captures: what was sent is what the account holds, and tshark agrees where it is right."""
+
+import tomllib
+from pathlib import Path
+from typing import Any
+
+import pytest
+from mqproof.dissectors.mqtt.codec import decode
+from mqproof.dissectors.mqtt.packets import Publish
+from mqproof.dissectors.mqtt.tables import Version
+from mqproof.dissectors.overhead.account import as_json
+from mqproof.dissectors.overhead.engine import analyze
+from mqproof.harness import oracle
+
+CAPTURES = sorted((Path(__file__).parents[2] / "captures").glob("*.pcapng"))
+WRONG_TSHARK = {"mqtt-straddled"}  # remaining lengths across segments
+needs_tshark = pytest.mark.skipif(not oracle.available(), reason="tshark is not installed")
+
+
+@pytest.fixture(params=CAPTURES, ids=lambda path: path.stem)
+def golden(request: pytest.FixtureRequest) -> tuple[Path, dict[str, Any], dict[str, Any]]:
+    path: Path = request.param
+    return path, tomllib.loads(path.with_suffix(".toml").read_text()), as_json(analyze(str(path)))
+
+
+def counts(account: dict[str, Any]) -> oracle.Counts:
+    return {name: {kind: row["count"] for kind, row in rows.items()} for name, rows in account["kinds"].items()}
+
+
+def protocol_of(path: Path) -> str:
+    return path.stem.partition("-")[0]
+
+
+def test_golden_captures_exist() -> None:
+    assert len(CAPTURES) >= 12
+
+
+def test_a_golden_capture_gives_the_account_that_was_worked_out(
+    golden: tuple[Path, dict[str, Any], dict[str, Any]],
+) -> None:
+    path, expected, account = golden
+    protocol = protocol_of(path)
+    assert account["packets"] == expected["file"]["packets"]
+    assert account["bytes"]["captured"] == expected["file"]["captured"]
+    assert counts(account)[protocol] == expected["kinds"]
+    assert counts(account)["amqp" if protocol == "mqtt" else "mqtt"] == {}
+    assert account["bytes"]["by_layer"]["payload"] == expected["payload"]
+    assert account["tcp"]["connections"] == expected["connections"]
+    for side in ("published", "delivered"):
+        found = {name: row[side] for name, row in account["messages"][protocol].items() if row[side]}
+        found.pop("all" if protocol == "mqtt" else "", None)
+        assert found == expected.get(side, {})
+    topics = {row["topic"]: row["published"] + row["delivered"] for row in account["topics"]["top"]}
+    assert topics == expected.get("topics", {})
+    keys = {
+        f"{row['exchange']}/{row['routing_key']}": row["published"] + row["delivered"]
+        for row in account["routing_keys"]["top"]
+    }
+    if "routing_keys" in expected:
+        assert keys == expected["routing_keys"]
+
+
+def test_nothing_of_a_golden_capture_is_undecoded(golden: tuple[Path, dict[str, Any], dict[str, Any]]) -> None:
+    _, _, account = golden
+    layers = account["bytes"]["by_layer"]
+    assert layers["undecoded"] == layers["other"] == 0
+    assert not any(account["streams"].values())
+    assert account["tcp"]["gaps"] == 0
+
+
+@needs_tshark
+def test_tshark_agrees_where_it_is_right(golden: tuple[Path, dict[str, Any], dict[str, Any]]) -> None:
+    path, expected, account = golden
+    ports = dict.fromkeys(oracle.server_ports(path), protocol_of(path))
+    theirs = oracle.counts(path, ports)
+    if path.stem in WRONG_TSHARK:
+        assert theirs["mqtt"]["PUBLISH"] < expected["kinds"]["PUBLISH"]
+        assert any("PUBLISH" in line for line in oracle.doubts(path, counts(account), theirs))
+    else:
+        assert oracle.doubts(path, counts(account), theirs) == []
+
+
+@needs_tshark
+@pytest.mark.parametrize("name", ["mqtt-3.1.1", "mqtt-5.0"])
+def test_single_packets_through_pyshark(name: str) -> None:
+    path = next(path for path in CAPTURES if path.stem == name)
+    seen = list(oracle.mqtt_packets(path, dict.fromkeys(oracle.server_ports(path), "mqtt")))
+    messages = [packet for packet in seen if packet.type == "PUBLISH"]
+    assert len(messages) == 30
+    assert {packet.topic for packet in messages} == {"home/room0", "home/room1"}
+    assert [packet.qos for packet in messages] == [0] * 10 + [1] * 10 + [2] * 10
+    assert all((packet.packet_id is None) == (packet.qos == 0) for packet in messages)
+
+
+def test_the_codec_reads_what_the_wire_held() -> None:
+    """The captures' own octets, decoded by the codec: a message of each QoS as it was sent."""
+    octets = next(path for path in CAPTURES if path.stem == "mqtt-3.1.1").read_bytes()
+    at = octets.index(b"\x34\x18\0\x0ahome/room")
+    found = decode(octets, at, version=Version.V3_1_1)
+    assert found is not None
+    packet = found[0]
+    assert isinstance(packet, Publish)
+    assert (packet.qos, packet.payload) == (2, b"0123456789")
