@@ -1,0 +1,93 @@
+"""A comparison for people: on the terminal, as Markdown for a pull request, as a page."""
+
+from html import escape
+
+from mqproof.harness.compare import Comparison, Direction, MetricChange
+from rich.console import Console
+from rich.table import Table
+
+TITLES: tuple[tuple[Direction, str], ...] = (("worse", "Worse"), ("better", "Better"), ("unclear", "Not comparable"))
+STYLE = """
+:root { color-scheme: light dark; --line: #8885; }
+body { font: 15px/1.5 system-ui, sans-serif; margin: 2rem auto; max-width: 70rem; padding: 0 1rem; }
+table { border-collapse: collapse; width: 100%; margin-bottom: 2rem; }
+th, td { text-align: left; padding: .35rem .6rem; border-bottom: 1px solid var(--line); vertical-align: top; }
+.worse { color: #c62828; } .better { color: #2e7d32; }
+@media (prefers-color-scheme: dark) { .worse { color: #ff8a80; } .better { color: #a5d6a7; } }
+"""
+
+
+def print_comparison(found: Comparison, console: Console) -> None:
+    """Print the comparison."""
+    console.print(f"A  {found.a}\nB  {found.b}\n", markup=False)
+    for direction, heading in TITLES:
+        changes = found.of(direction)
+        if changes:
+            table = Table(heading, "level", "A", "B", "why", box=None, pad_edge=False)
+            for change in changes:
+                name = f"{change.spec}:{change.id}"
+                table.add_row(name, change.level, change.before, change.after, change.reason[:160])
+            console.print(table)
+            console.print()
+    console.print(f"{len(found.verdicts)} verdicts changed, {found.unchanged} did not")
+    if found.metrics:
+        table = Table("measured", "A", "B", "", box=None, pad_edge=False)
+        for metric in found.metrics:
+            table.add_row(metric.name, spread(metric.before), spread(metric.after), metric.verdict)
+        console.print()
+        console.print(table)
+
+
+def markdown(found: Comparison) -> str:
+    """Return the comparison as Markdown for a comment."""
+    lines = ["<!-- mqproof-compare -->", f"### {found.a} → {found.b}", ""]
+    worse, better = len(found.of("worse")), len(found.of("better"))
+    lines += [f"**{worse} verdicts worse, {better} better**, {found.unchanged} unchanged.", ""]
+    for direction, heading in TITLES:
+        changes = found.of(direction)
+        if changes:
+            lines += [f"#### {heading}", "", "| statement | level | before | after | why |", "|---|---|---|---|---|"]
+            lines += [
+                f"| `{c.spec}:{c.id}` | {c.level} | {c.before} | {c.after} | {_cell(c.reason[:200])} |" for c in changes
+            ]
+            lines.append("")
+    if found.metrics:
+        lines += ["| measured | before | after | |", "|---|---|---|---|"]
+        lines += [f"| {m.name} | {spread(m.before)} | {spread(m.after)} | {m.verdict} |" for m in found.metrics]
+    return "\n".join(lines).rstrip() + "\n"
+
+
+def page(found: Comparison) -> str:
+    """Return the comparison as one self-contained page."""
+    parts = [f"<h1>{escape(found.a)} → {escape(found.b)}</h1>"]
+    parts.append(f"<p>{len(found.verdicts)} verdicts changed, {found.unchanged} did not.</p>")
+    for direction, heading in TITLES:
+        rows = "".join(
+            f"<tr><td><code>{escape(c.spec)}:{escape(c.id)}</code><br>{escape(c.summary)}</td><td>{escape(c.level)}</td>"
+            f"<td>{c.before}</td><td class={direction}>{c.after}</td><td>{escape(c.reason)}</td></tr>"
+            for c in found.of(direction)
+        )
+        if rows:
+            head = "<tr><th>statement<th>level<th>before<th>after<th>why</tr>"
+            parts.append(f"<h2>{heading}</h2><table>{head}{rows}</table>")
+    if found.metrics:
+        head = "<tr><th>measured<th>before<th>after<th></tr>"
+        parts.append(f"<h2>Measured</h2><table>{head}{''.join(map(_metric_row, found.metrics))}</table>")
+    head = f'<meta charset="utf-8"><title>{escape(found.a)} → {escape(found.b)}</title><style>{STYLE}</style>'
+    return f'<!DOCTYPE html><html lang="en">{head}{"".join(parts)}</html>\n'
+
+
+def spread(values: tuple[float, ...]) -> str:
+    """Return the values in words: one number, or the median and the range."""
+    if len(values) == 1:
+        return f"{values[0]:g}"
+    return f"{values[len(values) // 2]:g} ({values[0]:g} to {values[-1]:g}, {len(values)} runs)"
+
+
+def _metric_row(metric: MetricChange) -> str:
+    cells = f"<td>{escape(metric.name)}<td>{spread(metric.before)}<td>{spread(metric.after)}"
+    return f"<tr>{cells}<td class={escape(metric.verdict.split()[0])}>{escape(metric.verdict)}</tr>"
+
+
+def _cell(text: str) -> str:
+    return text.replace("|", "\\|").replace("\n", " ").replace("<", "&lt;")

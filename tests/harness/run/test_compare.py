@@ -1,0 +1,94 @@
+"""What changed between two runs: verdicts by direction, numbers only where repeats say so."""
+
+import pytest
+from mqproof.harness.compare import compare, load_group
+from mqproof.harness.reporting.compare_text import markdown, page
+from mqproof.harness.run import BadRun, Run
+
+TARGET = {"name": "t", "url": "amqp://t:1", "protocol": "amqp", "product": "P", "version": "1", "capabilities": []}
+WORDS = "3.1.3.3/words"
+
+
+def run(verdict: str | None = None, rate: float | None = None, overhead: float | None = None, version="1") -> Run:
+    found = Run(targets=[TARGET | {"version": version}])
+    if verdict:
+        row = {"spec": "amqp-0-9-1", "id": WORDS, "target": "t", "verdict": verdict, "reason": f"it {verdict}"}
+        found.statements.append(row)
+    if rate is not None:
+        metrics = {"delivery_rate_msg_s": rate, "latency_us": {"p99": rate}}
+        found.loads.append({"scenario": "welcome", "metrics": metrics})
+    if overhead is not None:
+        found.analyses.append({"account": {"messages": {"amqp": {"all": {"overhead_per_delivered": overhead}}}}})
+    return found
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "direction"),
+    [
+        ("conforms", "deviates", "worse"),
+        ("conforms", "known-deviation", "worse"),
+        ("conforms", "unsupported", "worse"),
+        ("deviates", "conforms", "better"),
+        ("known-deviation", "conforms", "better"),
+        ("conforms", "inconclusive", "unclear"),
+        ("untested", "deviates", "unclear"),
+    ],
+)
+def test_a_changed_verdict_has_a_direction(before, after, direction):
+    change = compare([run(before)], [run(after)]).verdicts[0]
+    assert (change.id, change.before, change.after, change.direction) == (WORDS, before, after, direction)
+    assert change.level == "MUST"
+
+
+def test_a_statement_that_only_one_side_knows_is_unclear():
+    assert compare([run()], [run("deviates")]).verdicts[0].direction == "unclear"
+
+
+def test_the_same_verdict_is_no_change():
+    found = compare([run("deviates")], [run("deviates")])
+    assert (found.verdicts, found.unchanged) == ([], 1)
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "verdict"),
+    [
+        ([100], [1], "not enough runs"),
+        ([100, 101, 102], [1, 2], "not enough runs"),
+        ([100, 101, 102], [90, 95, 99], "worse"),
+        ([100, 101, 102], [103, 104, 105], "better"),
+        ([100, 101, 102], [90, 101, 120], "same"),
+        ([100, 101, 102], [102, 103, 104], "same"),
+    ],
+)
+def test_a_number_changed_only_where_the_repeats_do_not_overlap(before, after, verdict):
+    found = compare([run(rate=value) for value in before], [run(rate=value) for value in after])
+    rate = next(metric for metric in found.metrics if metric.name == "welcome metrics.delivery_rate_msg_s")
+    assert rate.verdict == verdict
+    latency = next(metric for metric in found.metrics if "p99" in metric.name)
+    opposite = {"worse": "better", "better": "worse"}
+    assert latency.verdict == opposite.get(verdict, verdict)  # more latency is worse, more throughput better
+
+
+def test_overhead_is_compared():
+    found = compare([run(overhead=10)] * 3, [run(overhead=20)] * 3)
+    assert [(metric.name, metric.verdict) for metric in found.metrics] == [("amqp.all overhead_per_delivered", "worse")]
+
+
+def test_markdown_and_page_show_the_change_and_escape_it():
+    b = run("deviates", version="2")
+    b.statements[0]["reason"] = "got <b>|x"
+    found = compare([run("conforms")], [b])
+    text = markdown(found)
+    assert text.startswith("<!-- mqproof-compare -->\n### P 1 → P 2")
+    assert f"| `amqp-0-9-1:{WORDS}` | MUST | conforms | deviates | got &lt;b>\\|x |" in text
+    assert "got &lt;b&gt;|x" in page(found)
+    assert "<b>" not in page(found)
+
+
+def test_a_folder_of_runs_is_a_group(tmp_path):
+    for name in ("1", "2", "3"):
+        run("conforms").save(tmp_path / name)
+    assert len(load_group(tmp_path)) == 3
+    assert len(load_group(tmp_path / "1")) == 1
+    with pytest.raises(BadRun, match="holds none"):
+        load_group(tmp_path / "1" / "nothing")
