@@ -362,7 +362,7 @@ def test_output_for_one_client_is_bounded(peer):
     peer.queue("q")
     for _ in range(40):
         peer.publish(bytes(100_000))
-    peer.consume(no_ack=True)
+    peer.send("basic.consume", queue="q", no_ack=True)
     pieces = []
     while piece := peer.connection.output():
         pieces.append(len(piece))
