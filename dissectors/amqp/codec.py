@@ -23,6 +23,7 @@ from mqproof.dissectors.amqp.tables import (
     FrameType,
 )
 from mqproof.dissectors.errors import Malformed, Unencodable
+from mqproof.dissectors.stream import StreamDecoder
 
 __all__ = [
     "Body",
@@ -343,50 +344,12 @@ def content(
     return [head, header, *bodies]
 
 
-class Decoder:
-    """A stream of octets in, frames out. After Malformed it stays broken: every further ``next`` raises it again.
-
-    ``last_frame_octets`` holds the exact octets of the frame that ``next`` returned last.
-    """
+class Decoder(StreamDecoder[Frame]):
+    """A stream of octets in, frames out. ``frame_max``: the largest frame that was agreed, 0 for no limit."""
 
     def __init__(self, *, frame_max: int = 0) -> None:
+        super().__init__()
         self.frame_max = frame_max
-        self.last_frame_octets = b""
-        self._buffer = bytearray()
-        self._position = 0
-        self._broken: Malformed | None = None
 
-    @property
-    def buffered(self) -> int:
-        """How many octets wait for the rest of their frame."""
-        return len(self._buffer) - self._position
-
-    def feed(self, data: bytes) -> None:
-        """Take octets as they arrive."""
-        if self._position:
-            del self._buffer[: self._position]
-            self._position = 0
-        self._buffer += data
-
-    def rest(self) -> bytes:
-        """Return, and forget, the octets that have not become a frame."""
-        octets = bytes(self._buffer[self._position :])
-        self._buffer.clear()
-        self._position = 0
-        return octets
-
-    def next(self) -> Frame | None:
-        """Return the next whole frame, or None. Raises Malformed."""
-        if self._broken is not None:
-            raise self._broken
-        try:
-            result = decode(self._buffer, self._position, frame_max=self.frame_max)
-        except Malformed as error:
-            self._broken = error
-            raise
-        if result is None:
-            return None
-        frame, size = result
-        self.last_frame_octets = bytes(self._buffer[self._position : self._position + size])
-        self._position += size
-        return frame
+    def _decode(self, data: bytearray, position: int) -> tuple[Frame, int] | None:
+        return decode(data, position, frame_max=self.frame_max)

@@ -45,6 +45,7 @@ from mqproof.dissectors.mqtt.packets import (
     packet_type,
 )
 from mqproof.dissectors.mqtt.tables import FLAGS, PROTOCOL_NAMES, PacketType, ReasonCode, Version
+from mqproof.dissectors.stream import StreamDecoder
 
 __all__ = [
     "Acknowledgement",
@@ -351,63 +352,28 @@ def _short_form(packet: Acknowledgement | Disconnect | Auth, version: Version) -
     return code
 
 
-class Decoder:
-    """A stream of octets in, packets out. After Malformed it stays broken: every further ``next`` raises it again.
+class Decoder(StreamDecoder[Packet]):
+    """A stream of octets in, packets out. A CONNECT sets ``version``.
 
-    A CONNECT sets ``version``. ``max_packet_size`` (octets, 0 for no limit) bounds what is buffered: a larger
-    announcement is Malformed at once. ``last_frame_octets`` holds the exact octets of the last packet.
+    ``max_packet_size`` (octets, 0 for no limit) bounds what is buffered: a larger announcement is Malformed at once.
     """
 
     def __init__(self, version: Version = Version.V5_0, *, max_packet_size: int = 0) -> None:
+        super().__init__()
         self.version = version
         self.max_packet_size = max_packet_size
-        self.last_frame_octets = b""
-        self._buffer = bytearray()
-        self._position = 0
-        self._broken: Malformed | None = None
 
-    @property
-    def buffered(self) -> int:
-        """How many octets wait for the rest of their packet."""
-        return len(self._buffer) - self._position
+    def _decode(self, data: bytearray, position: int) -> tuple[Packet, int] | None:
+        if self.max_packet_size:
+            self._check_size(data, position)
+        result = decode(data, position, version=self.version)
+        if result is not None and isinstance(result[0], Connect):
+            self.version = result[0].version
+        return result
 
-    def feed(self, data: bytes) -> None:
-        """Take octets as they arrive."""
-        if self._position:
-            del self._buffer[: self._position]
-            self._position = 0
-        self._buffer += data
-
-    def rest(self) -> bytes:
-        """Return, and forget, the octets that have not become a packet."""
-        octets = bytes(self._buffer[self._position :])
-        self._buffer.clear()
-        self._position = 0
-        return octets
-
-    def next(self) -> Packet | None:
-        """Return the next whole packet, or None. Raises Malformed."""
-        if self._broken is not None:
-            raise self._broken
-        try:
-            self._check_size()
-            result = decode(self._buffer, self._position, version=self.version)
-        except Malformed as error:
-            self._broken = error
-            raise
-        if result is None:
-            return None
-        packet, size = result
-        self.last_frame_octets = bytes(self._buffer[self._position : self._position + size])
-        self._position += size
-        if isinstance(packet, Connect):
-            self.version = packet.version
-        return packet
-
-    def _check_size(self) -> None:
-        if not self.max_packet_size or self.buffered < 2:
-            return
-        length = read_varint(self._buffer, self._position + 1, len(self._buffer))
-        if length is not None and length[0] + length[1] - self._position > self.max_packet_size:
-            detail = f"a packet of {length[0] + length[1] - self._position} octets, {self.max_packet_size} allowed"
+    def _check_size(self, data: bytearray, position: int) -> None:
+        length = read_varint(data, position + 1, len(data))
+        size = 0 if length is None else length[0] + length[1] - position
+        if size > self.max_packet_size:
+            detail = f"a packet of {size} octets, {self.max_packet_size} allowed"
             raise Malformed(1, rule("malformed", self.version), detail, ReasonCode.PACKET_TOO_LARGE)
