@@ -8,10 +8,12 @@ import argparse
 import asyncio
 import contextlib
 import signal
+import ssl
 import sys
 import threading
 from collections.abc import Coroutine, Sequence
 from dataclasses import fields, replace
+from functools import partial
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any, TypeVar
 
@@ -108,15 +110,20 @@ class Server:
         self.ws_port: int | None = None
         self._listeners: list[asyncio.Server] = []
         self._alarm: asyncio.TimerHandle | None = None
+        self._tls: ssl.SSLContext | None = None
 
-    async def start(self, host: str = "127.0.0.1", port: int = 0, ws_port: int | None = None) -> None:
+    async def start(
+        self, host: str = "127.0.0.1", port: int = 0, ws_port: int | None = None, tls: ssl.SSLContext | None = None
+    ) -> None:
         """Listen, for WebSocket too unless ``ws_port`` is None; port 0 lets the system choose. Raises OSError."""
+        self._tls = tls
         self.port = await self._listen(host, port, web=False)
         if ws_port is not None:
             self.ws_port = await self._listen(host, ws_port, web=True)
 
     async def _listen(self, host: str, port: int, *, web: bool) -> int:
-        listener = await self.loop.create_server(lambda: SocketClient(self, web), host, port, backlog=1024)
+        make = partial(SocketClient, self, web)
+        listener = await self.loop.create_server(make, host, port, ssl=self._tls, backlog=1024)
         self._listeners.append(listener)
         chosen: int = listener.sockets[0].getsockname()[1]
         return chosen
@@ -221,6 +228,7 @@ def start_in_thread(
     loop: asyncio.AbstractEventLoop | None = None,
     port: int = 0,
     ws_port: int | None = None,
+    tls: ssl.SSLContext | None = None,
 ) -> Handle:
     """Start a broker on loopback and return when it listens.
 
@@ -233,7 +241,7 @@ def start_in_thread(
 
     async def begin() -> Server:
         server = Server(make_broker(where, limits, defects, users), where)
-        await server.start(port=port, ws_port=ws_port)
+        await server.start(port=port, ws_port=ws_port, tls=tls)
         return server
 
     try:
@@ -251,6 +259,8 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--ws-port", type=int, help="serve MQTT over WebSocket too; 0 lets the system choose")
     parser.add_argument("--user", help="the only user that is let in")
     parser.add_argument("--password", default="")
+    parser.add_argument("--cert", help="a PEM file: speak TLS only, on all ports")
+    parser.add_argument("--key", help="the certificate's key, where it is in a file of its own")
     parser.add_argument("--defect", action="append", default=[], help="break a promise on purpose (see defects.py)")
     for field in fields(Limits):
         parser.add_argument(f"--{field.name.replace('_', '-')}", type=_limit, help=f"default {field.default}")
@@ -269,7 +279,11 @@ async def _serve(arguments: argparse.Namespace) -> None:
     limits = replace(Limits(), **{name: value for name, value in given.items() if value is not None})
     users = {arguments.user: arguments.password.encode()} if arguments.user else None
     server = Server(make_broker(loop, limits, frozenset(arguments.defect), users), loop)
-    await server.start(arguments.host, arguments.port, arguments.ws_port)
+    tls = None
+    if arguments.cert:
+        tls = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+        tls.load_cert_chain(arguments.cert, arguments.key)
+    await server.start(arguments.host, arguments.port, arguments.ws_port, tls)
     over = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, over.set)

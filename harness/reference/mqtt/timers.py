@@ -4,6 +4,8 @@ import heapq
 from collections.abc import Callable
 from itertools import count
 
+TIDY_FROM = 256  # timers, cancelled ones included
+
 
 class Timer:
     """One deadline; ``cancel`` makes it never fire."""
@@ -25,12 +27,24 @@ class Timers:
     def __init__(self) -> None:
         self._heap: list[tuple[float, int, Timer]] = []
         self._serial = count()
+        self._tidy_at = TIDY_FROM
 
     def at(self, due: float, action: Callable[[], None]) -> Timer:
         """Call ``action`` in the first ``run`` whose time has reached ``due``."""
+        if len(self._heap) >= self._tidy_at:
+            self._tidy()
         timer = Timer(due, action)
         heapq.heappush(self._heap, (due, next(self._serial), timer))
         return timer
+
+    def __len__(self) -> int:
+        return len(self._heap)
+
+    def _tidy(self) -> None:
+        """Drop what was cancelled: clients that come and go would leave it for as long as their sessions last."""
+        self._heap = [entry for entry in self._heap if entry[2].action is not None]
+        heapq.heapify(self._heap)
+        self._tidy_at = max(TIDY_FROM, 2 * len(self._heap))
 
     def next_due(self) -> float | None:
         """When ``run`` has something to do next; None for never."""

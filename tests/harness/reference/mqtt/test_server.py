@@ -3,6 +3,7 @@
 import os
 import signal
 import socket
+import ssl
 import subprocess
 import sys
 from contextlib import closing
@@ -96,6 +97,20 @@ def test_several_brokers_share_a_loop():
                     assert stream.read() == Pingresp()
     finally:
         thread.stop()
+
+
+def test_tls(serve, certificates):
+    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    context.load_cert_chain(certificates / "server.pem", certificates / "server.key")
+    port = serve(tls=context).port
+    trust = ssl.create_default_context(cafile=certificates / "ca.pem")
+    with socket.create_connection(("127.0.0.1", port), 5) as plain:
+        with trust.wrap_socket(plain, server_hostname="localhost") as stream:
+            stream.sendall(encode(Connect("a", version=V5), V5))
+            assert stream.recv(1) == b"\x20"
+    with closing(Stream(port)) as stream:
+        stream.send(Connect("a", version=V5))
+        assert stream.socket.recv(100)[:1] in (b"", b"\x15")  # the end, or a TLS alert: no CONNACK
 
 
 def test_stop_says_good_bye(serve):
