@@ -6,6 +6,7 @@ its part, because they are preconditions of what a test examines. Every step has
 
 import time
 from collections import deque
+from collections.abc import Callable
 from typing import Any, Self
 
 from mqproof.dissectors.amqp.codec import Frame, Method, ProtocolHeader, content
@@ -215,12 +216,20 @@ class AmqpWire(Link, Verbs):
         self.send("channel.close-ok", channel=_PROBE)
         return bool(answer.arguments["reply_code"] != 404)
 
-    def must_lose(self, queue: str, seconds: float = STEP) -> None:
-        """Accuse the broker unless the queue is gone before the deadline; each look is a round trip."""
+    def must_lose(self, queue: str, seconds: float = STEP, *, every: float = 0.0) -> None:
+        """Accuse the broker unless the queue is gone before the deadline; it is looked at ``every`` so often."""
+        self.must_settle(lambda: not self.exists(queue), f"queue {queue!r} gone", seconds, every=every)
+
+    def must_settle(
+        self, done: Callable[[], bool], expected: str, seconds: float = STEP, *, every: float = 0.0
+    ) -> None:
+        """Accuse the broker unless ``done`` becomes true before the deadline; each look is a round trip."""
         until = within(seconds)
-        while self.exists(queue):
+        while not done():
             if time.monotonic() > until:
-                raise Deviation(f"queue {queue!r} to go away", "it is still there")
+                raise Deviation(expected, "it does not come to that")
+            if every:
+                self.wait(every)
 
     def must_refuse(self, *codes: int, channel: int = 1, either_level: bool = False, fenced: bool = True) -> Event:
         """Accuse the broker unless it closes the channel, or for hard codes the connection, with one of ``codes``.
@@ -249,6 +258,12 @@ class AmqpWire(Link, Verbs):
         if event.name not in CLOSES:
             raise Deviation(expected, f"it was accepted: {tell(event)}")
         return event
+
+    def wait(self, seconds: float) -> None:
+        """Let so many seconds of real time pass; what comes meanwhile waits in the inbox."""
+        end = time.monotonic() + seconds
+        while not isinstance(event := self.next_event(end), Ended):
+            self._inbox.append(event)
 
     def listen(self, seconds: float, *, every: float = 0.0, saying: Frame | None = None) -> list[Frame]:
         """Listen for so many seconds of real time, sending a frame ``every`` so often; return what came.

@@ -4,7 +4,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Any
 
-from mqproof.dissectors.amqp.codec import Body, ContentHeader, Frame, Method, encode
+from mqproof.dissectors.amqp.codec import Body, ContentHeader, Frame, Method, encode, plain
 from mqproof.dissectors.amqp.tables import METHODS, REPLY_CODES
 
 
@@ -45,8 +45,8 @@ class Message:
 
     @property
     def headers(self) -> dict[str, Any]:
-        """The property ``headers``; empty where there is none."""
-        return dict(self.properties.get("headers") or {})
+        """The property ``headers`` without its type letters; empty where there is none."""
+        return dict(plain(self.properties.get("headers") or {}))
 
 
 Event = Method | Message

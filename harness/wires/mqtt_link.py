@@ -102,6 +102,18 @@ class MqttLink:
                 return octets if octets.end is End.TIMEOUT else self._end(octets)
             self._decoder.feed(octets)
 
+    def rest(self) -> tuple[bytes, Ended]:
+        """Return every octet until the connection ends, undecoded, and how it ended; for answers of any format."""
+        until, octets = deadline(), self._decoder.rest()
+        while not isinstance(more := self._connection.receive(until), Ended):
+            octets += more
+        self.transcript.add("<", octets, describe(octets))
+        return octets, more if more.end is End.TIMEOUT else self._end(more)
+
+    def sizes(self) -> list[int]:
+        """Return the sizes in octets of all packets that have come."""
+        return [len(line.octets) for line in self.transcript.lines if line.direction == "<"]
+
     def _note(self, packet: Packet) -> None:
         self.transcript.add("<", self._decoder.last_frame_octets, describe(packet))
         name = prop(packet.properties, "assigned_client_identifier") if isinstance(packet, Connack) else None
