@@ -170,7 +170,7 @@ class Connection:
         code = refusal.code if v5 else refusal.return_code
         if code is not None:
             try:
-                self.send(Connack(False, code, (("reason_string", refusal.text),) if v5 else ()))
+                self.send(Connack(False, code, refusal.properties if v5 else ()))
             except TooLarge:
                 pass
         self.close()

@@ -44,6 +44,8 @@ def check_version(connect: Connect) -> None:
 
 def check_connect(broker: Broker, connect: Connect) -> None:
     """The checks of section 3.1.4 after the format was found right. Raises Refusal."""
+    if elsewhere := broker.limits.server_reference:
+        raise Refusal(ReasonCode.USE_ANOTHER_SERVER, "another server is in charge", 3, elsewhere)
     if connect.version is Version.V3_1_1 and not connect.client_id and not connect.clean_start:
         raise Refusal(ReasonCode.CLIENT_IDENTIFIER_NOT_VALID, "empty client identifier", 2)  # MQTT-3.1.3-8
     if connect.will:

@@ -22,6 +22,9 @@ class Limits:
     session_expiry_maximum: int | None = None  # seconds, 3.2.2.3.2; None grants whatever is asked
     server_keep_alive: int | None = None  # seconds, 3.2.2.3.14; None takes the client's
 
+    # 5.0 section 4.11: every CONNECT is refused and sent there ("host:port"); in 3.1.1 it is return code 3.
+    server_reference: str | None = None
+
     # MQTT 3.1.1 has no way to announce a size, so that its bound is far from what applications send.
     maximum_packet_size_v3: int = 16 << 20  # octets
     connect_timeout: float = 10.0  # seconds for CONNECT and authentication, 3.1.4 (SHOULD)

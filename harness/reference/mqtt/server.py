@@ -11,7 +11,7 @@ import signal
 import ssl
 import sys
 import threading
-from collections.abc import Coroutine, Sequence
+from collections.abc import Callable, Coroutine, Sequence
 from dataclasses import fields, replace
 from functools import partial
 from importlib.metadata import PackageNotFoundError, version
@@ -24,7 +24,10 @@ from mqproof.harness.reference.mqtt.limits import Limits
 from mqproof.harness.reference.mqtt.websocket import WebSocket
 
 HIGH_WATER = 1 << 20  # octets that wait for a slow reader before messages stay in the session's queue
+GATHER = 1 << 18  # octets that are gathered within one turn of the loop
 TOO_MUCH = 8 << 20  # octets that wait before nothing more is read from that client
+
+DESCRIPTION = "The MQTT 3.1.1 and 5.0 reference broker. Everything is in memory and ends with it."
 
 Result = TypeVar("Result")
 
@@ -36,6 +39,7 @@ class SocketClient(asyncio.Protocol):
         self._server = server
         self._web = WebSocket(self, server.broker.limits.maximum_packet_size_v3) if web else None
         self._pieces: list[bytes] = []
+        self._gathered = 0
         self._closing = False
         self._transport: asyncio.Transport | None = None
         self.connection = Connection(server.broker, self._web or self)
@@ -82,9 +86,12 @@ class SocketClient(asyncio.Protocol):
         if not self._pieces:
             self._server.loop.call_soon(self._flush)
         self._pieces.append(data)
+        self._gathered += len(data)
+        if self._gathered > GATHER:
+            self._flush()  # the transport may say now that its buffer is full
 
     def _flush(self) -> None:
-        pieces, self._pieces = self._pieces, []
+        pieces, self._pieces, self._gathered = self._pieces, [], 0
         if pieces and self._transport and not self._transport.is_closing():
             self._transport.write(b"".join(pieces))
 
@@ -141,8 +148,10 @@ class Server:
 
     def _tick(self) -> None:
         self._alarm = None
-        self.broker.tick()
-        self.arm()
+        try:
+            self.broker.tick()
+        finally:
+            self.arm()
 
     async def stop(self) -> None:
         """Say good-bye to every client and stop listening."""
@@ -253,7 +262,7 @@ def start_in_thread(
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="mqproof.harness.reference.mqtt.server", description="MQTT reference broker")
+    parser = argparse.ArgumentParser(prog="mqproof.harness.reference.mqtt.server", description=DESCRIPTION)
     parser.add_argument("--host", default="127.0.0.1")
     parser.add_argument("--port", type=int, default=0, help="0 lets the system choose")
     parser.add_argument("--ws-port", type=int, help="serve MQTT over WebSocket too; 0 lets the system choose")
@@ -263,14 +272,24 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--key", help="the certificate's key, where it is in a file of its own")
     parser.add_argument("--defect", action="append", default=[], help="break a promise on purpose (see defects.py)")
     for field in fields(Limits):
-        parser.add_argument(f"--{field.name.replace('_', '-')}", type=_limit, help=f"default {field.default}")
+        name = f"--{field.name.replace('_', '-')}"
+        parser.add_argument(name, type=_limit(field.type), metavar="VALUE", help=f"default {field.default}")
     return parser
 
 
-def _limit(text: str) -> int | float | bool:
-    if text in ("true", "false"):
-        return text == "true"
-    return float(text) if "." in text else int(text)
+def _limit(kind: object) -> Callable[[str], int | float | bool | str]:
+    """Return what reads a limit's value from the command line, by the limit's type."""
+    if kind is bool:
+        return _yes_or_no
+    if kind is float:
+        return float
+    return str if "str" in str(kind) else int
+
+
+def _yes_or_no(text: str) -> bool:
+    if text not in ("true", "false"):
+        raise argparse.ArgumentTypeError("say true or false")
+    return text == "true"
 
 
 async def _serve(arguments: argparse.Namespace) -> None:

@@ -293,6 +293,14 @@ def test_too_large_packet_ends_the_connection_before_it_is_read(make_world):
     assert not fits.closed
 
 
+def test_redirection(make_world, version):
+    talker = make_world(server_reference="other:1883").talker(version)
+    connack = talker.send(Connect("a", version=version)).one()
+    assert talker.closed
+    assert connack.reason_code == (0x9C if version is V5 else 3)
+    assert prop(connack.properties, "server_reference") == ("other:1883" if version is V5 else None)
+
+
 def test_session_limit(make_world, version):
     world = make_world(sessions=1)
     world.client("a", version)

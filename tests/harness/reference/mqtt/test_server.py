@@ -144,6 +144,7 @@ def test_taken_port_is_an_error(serve, capsys):
 def test_as_a_process():
     command = [sys.executable, "-m", "mqproof.harness.reference.mqtt.server", "--user", "ann", "--password", "pw"]
     command += ["--ws-port", "0", "--receive-maximum", "5", "--retain-available", "false"]
+    command += ["--connect-timeout", "5", "--server-keep-alive", "60"]
     process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
     try:
         ws, plain = process.stdout.readline().split(), process.stdout.readline().split()
@@ -153,7 +154,8 @@ def test_as_a_process():
             stream.send(Connect("a", user_name="ann", password=b"pw", version=V5))
             connack = stream.read()
             assert connack.reason_code == 0
-            assert {("receive_maximum", 5), ("retain_available", 0)} <= set(connack.properties)
+            limits = {("receive_maximum", 5), ("retain_available", 0), ("server_keep_alive", 60)}
+            assert limits <= set(connack.properties)
             process.send_signal(signal.SIGTERM)
             assert stream.read().reason_code == 0x8B
         assert process.wait(10) == 0
@@ -195,6 +197,21 @@ def test_reader_that_stands_still_costs_bounded_memory(serve):
         client = next(client for client in handle._server.clients if client.connection.peer.client_id == "still")
         assert client._transport.get_write_buffer_size() < 4 << 20
         assert handle.broker.sessions.get("still").outbox.octets < 3 << 20
+
+
+def test_request_that_brings_far_more_than_it_costs(serve):
+    """Some octets of SUBSCRIBE, repeated, bring all retained messages each time."""
+    handle = serve(limits=Limits(queue_octets=1 << 20))
+    with closing(connected(handle.port, "greedy")) as greedy, closing(connected(handle.port, "other")) as other:
+        for number in range(20):
+            other.send(Publish(f"t/{number}", b"x" * 500_000, retain=True))
+        other.send(Pingreq())
+        assert other.read() == Pingresp()
+        greedy.send(*[Subscribe(1, (Subscription("t/#", 0),))] * 200)  # 2 GB
+        other.send(Pingreq())
+        assert other.read() == Pingresp()
+        client = next(client for client in handle._server.clients if client.connection.peer.client_id == "greedy")
+        assert client._transport.get_write_buffer_size() < 4 << 20
 
 
 def test_flood_of_pings_by_somebody_who_does_not_read(serve):
