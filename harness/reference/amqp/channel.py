@@ -188,7 +188,9 @@ class Channel:
 
     def _watch(self, delivery: Delivery) -> None:
         """See to it that a delivery is not left unacknowledged for too long (statement consumer-timeout/01)."""
-        timeout = delivery.queue.settings.consumer_timeout or self.connection.broker.settings.consumer_timeout
+        timeout = delivery.queue.settings.consumer_timeout
+        if timeout is None:
+            timeout = self.connection.broker.settings.consumer_timeout
         if not timeout:
             return
         delivery.due = self.host.clock.time() + timeout

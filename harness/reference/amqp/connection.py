@@ -200,7 +200,7 @@ class Connection:
     def _handle_method(self, frame: Method) -> None:
         self.method = frame
         is_connection = METHODS[frame.name].class_name == "connection"
-        if is_connection != (frame.channel == 0):
+        if is_connection and frame.channel:
             raise Refusal(503, f"{frame.name} on channel {frame.channel}")  # 4.2.3/channel-zero
         if is_connection:
             self._handle_connection(frame)
@@ -208,7 +208,7 @@ class Connection:
         if self.phase is not Phase.RUNNING:
             raise Abort(f"{frame.name} before connection.open")
         channel = self.channels.get(frame.channel)
-        if frame.name == "channel.open":
+        if frame.name == "channel.open" and frame.channel:
             self._open_channel(frame.channel)
         elif channel is None:
             raise Refusal(504, f"channel {frame.channel} is not open")
@@ -304,7 +304,7 @@ class Connection:
 
     def _refuse_malformed(self, error: Malformed) -> None:
         try:
-            refusal = answer_to(error)
+            refusal = answer_to(error, self._reader.next_type)
         except Abort as fatal:
             self._cut(str(fatal))
             return

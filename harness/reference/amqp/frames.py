@@ -8,16 +8,12 @@ from collections.abc import Mapping
 from typing import Any, Final
 
 from mqproof.dissectors.amqp.codec import Frame, Malformed, decode
-from mqproof.dissectors.amqp.tables import FRAME_HEADER_SIZE, FRAME_OVERHEAD
+from mqproof.dissectors.amqp.tables import FRAME_HEADER_SIZE, FRAME_OVERHEAD, FrameType
 from mqproof.harness.reference.amqp.errors import Abort, Refusal
 
 NAME_MAX: Final = 128  # section 4.2.5.5
 _FATAL: Final = ("amqp-0-9-1:4.2.3/frame-end", "amqp-0-9-1:4.2.3/unknown-type")
-_CODES: Final = {
-    "amqp-0-9-1:4.2.3/oversized": 501,
-    "amqp-0-9-1:4.2.5.5/field-names": 503,  # the text's number; it calls it "syntax error", which is 502
-    "amqp-0-9-1:4.2.6/bad-content": 505,
-}
+_OVERSIZED: Final = "amqp-0-9-1:4.2.3/oversized"
 
 
 def check_names(table: Mapping[str, Any] | None) -> None:
@@ -71,6 +67,11 @@ class FrameReader:
         self._position += self._size
         return frame
 
+    @property
+    def next_type(self) -> int:
+        """The type octet of the frame that comes next, or that was malformed."""
+        return self._buffer[self._position]
+
     def skip(self) -> tuple[int, bytes]:
         """Step over the frame that was malformed, by the size in its header; return its channel and present payload."""
         header = self._buffer[self._position : self._position + FRAME_HEADER_SIZE]
@@ -82,18 +83,18 @@ class FrameReader:
         return int.from_bytes(header[1:3]), bytes(self._buffer[start + FRAME_HEADER_SIZE : self._position - 1])
 
 
-def answer_to(error: Malformed) -> Refusal:
+def answer_to(error: Malformed, frame_type: int) -> Refusal:
     """Return the exception to raise for malformed octets. Raises Abort where nothing may be sent any more.
 
-    4.2.3: a wrong frame-end or frame type is fatal. Oversized frames are 501, badly formed content 505, invalid table
-    names 503. A method that does not exist is 540 (not implemented; the text names no code), one whose arguments cannot
-    be read is 502 (syntax error), one too short to name itself 501.
+    4.2.3: a wrong frame-end or frame type is fatal. Oversized frames and methods that cannot be read are 501 (frame
+    error), badly formed content headers 505, methods that do not exist 540 (not implemented; the text names no code).
     """
     if error.rule in _FATAL:
         raise Abort(str(error))
-    code = _CODES.get(error.rule)
-    if code is None:
-        code = 540 if error.detail.startswith("unknown method") else 502
-        if code == 502 and error.offset < FRAME_HEADER_SIZE + 4:
-            code = 501
+    if error.rule == _OVERSIZED:
+        code = 501
+    elif frame_type == FrameType.HEADER:
+        code = 505
+    else:
+        code = 540 if error.detail.startswith("unknown method") else 501
     return Refusal(code, error.detail, hard=True)

@@ -29,6 +29,13 @@ def test_messages_expire_by_the_lower_limit(peer, clock, queue, message, seconds
     assert peer.get() is None
 
 
+def test_far_expiration_is_no_expiration(peer, clock):
+    peer.queue("q")
+    peer.publish(b"m", properties={"expiration": "9" * 200})
+    clock.advance(10**9)
+    assert peer.drain() == [b"m"]
+
+
 def test_expired_message_goes_when_it_is_at_the_head(peer, clock):
     dead_letters(peer)
     peer.publish(b"stays")

@@ -49,7 +49,7 @@ def test_user_id_must_be_the_login(peer, user):
         peer.expect_closed(406)
 
 
-@pytest.mark.parametrize("expiration", ["", "abc", "-1", "1.5", " 1", "1_0", "٣", "4294967296", "9" * 100])
+@pytest.mark.parametrize("expiration", ["", "abc", "-1", "1.5", " 1", "1_0", "٣"])
 def test_expiration_must_be_a_number(peer, expiration):
     peer.publish(b"m", properties={"expiration": expiration})
     peer.expect_closed(406)
