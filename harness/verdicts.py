@@ -2,7 +2,8 @@
 
 Accusations are typed. Only :class:`Deviation` accuses the broker, and only the line that checks a statement raises it.
 A precondition that fails raises :class:`Blocked`; a feature that the specification lets a server lack, and that the
-server lacks, raises :class:`Unsupported`. Every other exception is a fault of ours. The last three never accuse.
+server lacks, raises :class:`Unsupported`; what must not or cannot be examined here raises :class:`Untested`. Every
+other exception is a fault of ours. None of these accuses.
 """
 
 from collections.abc import Iterable
@@ -57,6 +58,10 @@ class Blocked(Exception):
 
 class Unsupported(Exception):
     """The broker does not offer a feature that the specification leaves to it, and said so (or a probe showed it)."""
+
+
+class Untested(Exception):
+    """The statement was not examined here: it would disturb others, or needs a setting that the target has not."""
 
 
 def check(condition: object, *, expected: object, actual: object, statement: str | None = None) -> None:

@@ -15,7 +15,7 @@ from mqproof.harness.plugin.selection import MQTT_SPECS, NO_TARGET, claims, targ
 from mqproof.harness.plugin.state import state_of
 from mqproof.harness.run import write_atomically
 from mqproof.harness.targets.target import Target
-from mqproof.harness.verdicts import Unsupported, Verdict
+from mqproof.harness.verdicts import Unsupported, Untested, Verdict
 
 # Everything but an interruption; pytest's own skip, xfail and fail are no subclasses of Exception.
 ENDINGS = (Exception, pytest.skip.Exception, pytest.xfail.Exception, pytest.fail.Exception)
@@ -36,10 +36,6 @@ class Record:
 record_key = pytest.StashKey[Record]()
 
 
-class NotAllowed(Exception):
-    """A test that disturbs others, on a broker that is not ours to disturb."""
-
-
 class Admission:
     """Asks of each test whether it may run on its target: after the wrappers around a test's setup, before fixtures."""
 
@@ -48,7 +44,7 @@ class Admission:
 
     @pytest.hookimpl(tryfirst=True)
     def pytest_runtest_setup(self, item: pytest.Item) -> None:
-        """Raise Unsupported or NotAllowed for a test that cannot or must not run."""
+        """Raise Unsupported or Untested for a test that cannot or must not run."""
         name = target_name(item)
         if name in (None, NO_TARGET):
             return
@@ -61,7 +57,7 @@ class Admission:
                 if capability not in target.capabilities:
                     raise Unsupported(f"the broker does not offer {capability}")
         if item.get_closest_marker("destructive") and not (target.is_ours or self.state.destructive):
-            raise NotAllowed("disturbs other users: needs a broker that mqproof starts itself, or --destructive")
+            raise Untested("disturbs other users: needs a broker that mqproof starts itself, or --destructive")
 
 
 class Running:
@@ -149,7 +145,7 @@ class Running:
         if isinstance(error, (pytest.skip.Exception, pytest.xfail.Exception)):
             record.outcome = Outcome(Verdict.INCONCLUSIVE, f"the test skipped itself: {error}")
             raise error
-        if isinstance(error, NotAllowed):
+        if isinstance(error, Untested):
             record.outcome = Outcome(Verdict.UNTESTED, str(error))
             raise _skip(str(error)) from None
         record.outcome = classify(error, item, phase, self.last)

@@ -4,7 +4,7 @@ import secrets
 from dataclasses import asdict, dataclass
 from typing import Any
 
-MESSAGE_SIZES = (1 << 16, 1 << 18, 1 << 20, 4 << 20, 16 << 20)  # octets, smallest first: a probe must not burden a broker
+MESSAGE_SIZES = (1 << 16, 1 << 18, 1 << 20, 4 << 20, 16 << 20)  # octets; a probe must not burden a broker
 
 
 @dataclass(frozen=True, slots=True)

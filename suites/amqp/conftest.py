@@ -6,7 +6,7 @@ import pytest
 from mqproof.harness.clients.amqp import AmqpClient
 from mqproof.harness.plugin.fixtures import Cleanup, Names
 from mqproof.harness.targets.target import Target
-from mqproof.harness.verdicts import Blocked, Unsupported
+from mqproof.harness.verdicts import Blocked, Untested
 from mqproof.harness.wires.amqp import AmqpWire
 from mqproof.harness.wires.amqp_janitor import remove
 from mqproof.harness.wires.amqp_verbs import Things
@@ -30,12 +30,12 @@ class Wires:
         return self.raw().open(**options)
 
     def other_vhost(self) -> AmqpWire:
-        """Return a connection to another virtual host. Raises Unsupported where these credentials open no other."""
+        """Return a connection to another virtual host. Raises Untested where these credentials open no other."""
         wire = self.raw(vhost=OTHER_VHOST)
         try:
             return wire.open()
         except Blocked:
-            raise Unsupported(f"needs a second virtual host, {OTHER_VHOST!r}, that the user may open") from None
+            raise Untested(f"needs a second virtual host, {OTHER_VHOST!r}, that the user may open") from None
 
     def raw(self, **changes: object) -> AmqpWire:
         """Return a connected socket on which nothing has been said; ``changes``: fields of the target."""
