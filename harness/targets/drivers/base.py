@@ -14,6 +14,7 @@ from mqproof.harness.targets.drivers.supervised import Supervised, tail
 from mqproof.harness.targets.errors import BrokerFailed, BrokerMissing
 from mqproof.harness.targets.identify import is_ready
 from mqproof.harness.targets.target import Target
+from mqproof.harness.verdicts import Untested
 
 READY_SECONDS = 60.0  # a cold RabbitMQ on a busy machine; ordinarily 5
 STOP_SECONDS = 20.0
@@ -154,6 +155,10 @@ class LocalBroker:
         """End a pause."""
         for server in self.servers:
             server.process.send(signal.SIGCONT)
+
+    def alarm(self, raised: bool) -> None:
+        """Make the broker short of memory, or end that. Raises Untested where the driver has no means."""
+        raise Untested(f"the driver {self.driver} cannot make its broker short of memory")
 
     def log_tail(self, lines: int = 20) -> str:
         """Return the last lines that the broker wrote."""

@@ -88,6 +88,10 @@ class RabbitBroker(LocalBroker):
             raise BrokerFailed(f"rabbitmqctl {arguments[0]} failed: {words[:400]}")
         return done.stdout
 
+    def alarm(self, raised: bool) -> None:
+        """Set the memory watermark so low that everything is above it, or back to its default."""
+        self.control("set_vm_memory_high_watermark", "0.00001" if raised else "0.6")
+
     def restart(self, how: Literal["soft", "hard"] = "soft") -> None:
         """``soft`` stops and starts the broker inside its Erlang node; ``hard`` kills the node and starts it again."""
         if how == "hard" or not self.pids:
