@@ -11,13 +11,14 @@ import re
 import shutil
 import signal
 import socket
-import subprocess
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from mqproof.harness.patience import patience
+from mqproof.harness.targets.drivers.supervised import Supervised
+from mqproof.harness.targets.errors import BrokerFailed
 from mqproof.harness.targets.target import Target
 
 START_DEADLINE = 10.0  # seconds
@@ -25,6 +26,7 @@ STOP_DEADLINE = 20.0
 POLL = 0.02
 BETWEEN_FENCES = 0.2
 KERNEL_BUFFER_MIB = 64
+RAW = "raw.pcapng"
 
 
 class NotPermitted(Exception):
@@ -35,10 +37,9 @@ class NotPermitted(Exception):
 class Capture:
     """A capture under way; ``dropped`` is known at its end: packets that the kernel could not keep."""
 
-    process: subprocess.Popen[bytes]
+    process: Supervised
     raw: Path
     fence: socket.socket
-    errors: Path
     dropped: int = 0
 
     @property
@@ -65,8 +66,7 @@ class Capture:
             while time.monotonic() < until:
                 if self._holds(marks, start):
                     return True
-                with contextlib.suppress(subprocess.TimeoutExpired):
-                    self.process.wait(POLL)
+                if self.process.wait(POLL):
                     return False
         return False
 
@@ -83,11 +83,11 @@ class Capture:
 
 
 @contextlib.contextmanager
-def capturing(targets: Sequence[Target], raw: Path) -> Iterator[Capture]:
-    """Capture the targets' TCP packets into ``raw``. Raises NotPermitted."""
+def capturing(targets: Sequence[Target], private: Supervised) -> Iterator[Capture]:
+    """Capture the targets' TCP packets into ``raw.pcapng`` in a folder on the reaper's leash. Raises NotPermitted."""
     with contextlib.ExitStack() as stack:
         fence = stack.enter_context(socket.create_server(("127.0.0.1", 0)))
-        capture = _start(targets, raw, fence, stack)
+        capture = _start(targets, private, fence)
         try:
             if not capture.await_fence(START_DEADLINE):
                 raise NotPermitted(_complaint(capture))
@@ -97,14 +97,14 @@ def capturing(targets: Sequence[Target], raw: Path) -> Iterator[Capture]:
             _stop(capture)
 
 
-def _start(targets: Sequence[Target], raw: Path, fence: socket.socket, stack: contextlib.ExitStack) -> Capture:
-    errors = raw.with_suffix(".err")
-    command = _command(_interface(targets), capture_filter(targets, fence.getsockname()[1]), raw)
-    with errors.open("wb") as complaints:
-        process = subprocess.Popen(
-            command, stdin=subprocess.DEVNULL, stdout=complaints, stderr=complaints, umask=0o077, start_new_session=True
-        )
-    return Capture(process, raw, fence, errors)
+def _start(targets: Sequence[Target], private: Supervised, fence: socket.socket) -> Capture:
+    raw = private.folder / RAW
+    private.command = _command(_interface(targets), capture_filter(targets, fence.getsockname()[1]), raw)
+    try:
+        private.start()
+    except BrokerFailed as failure:
+        raise NotPermitted(str(failure)) from None
+    return Capture(private, raw, fence)
 
 
 def _command(interface: str, expression: str, raw: Path) -> list[str]:
@@ -143,19 +143,16 @@ def _is_loopback(address: str) -> bool:
 
 
 def _complaint(capture: Capture) -> str:
-    lines = [line.strip() for line in capture.errors.read_text(errors="replace").splitlines() if line.strip()]
-    name = Path(str(capture.process.args[0])).name  # type: ignore[index]
+    lines = [line.strip() for line in capture.process.log_tail().splitlines() if line.strip()]
+    name = Path(capture.process.command[0]).name
     return f"{name} captures nothing here: {lines[-1] if lines else 'it gives no reason'}"
 
 
 def _stop(capture: Capture) -> None:
-    if capture.process.poll() is None:
-        capture.process.send_signal(signal.SIGINT)
-    try:
-        capture.process.wait(patience.seconds(STOP_DEADLINE))
-    except subprocess.TimeoutExpired:
-        capture.process.kill()
-        capture.process.wait()
-    text = capture.errors.read_text(errors="replace")
+    capture.process.send(signal.SIGINT)
+    if not capture.process.wait(STOP_DEADLINE):
+        capture.process.send(signal.SIGKILL)
+        capture.process.wait(STOP_DEADLINE)
+    text = capture.process.log_tail()
     numbers = re.findall(r"dropped on interface[^:]*: \d+/(\d+)|(\d+) packets? dropped by kernel", text)
     capture.dropped = sum(int(first or second) for first, second in numbers)

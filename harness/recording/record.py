@@ -3,15 +3,15 @@
 import contextlib
 import ipaddress
 import re
-import tempfile
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
-from mqproof.harness.recording.dumpcap import NotPermitted, addresses_of, capturing
+from mqproof.harness.recording.dumpcap import RAW, NotPermitted, addresses_of, capturing
 from mqproof.harness.recording.masking import Stream, write_masked
 from mqproof.harness.recording.tap import broker_address, tapping
+from mqproof.harness.targets.drivers.supervised import Supervised
 from mqproof.harness.targets.target import Target
 
 Kind = Literal["dumpcap", "tap"]
@@ -43,22 +43,32 @@ def record(targets: Sequence[Target], folder: Path, *, kind: Kind | None = None)
     where "dumpcap" was insisted on in vain.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(prefix="mqproof-raw-") as private:  # readable by the owner only
-        raw = Path(private) / "raw.pcapng"
+    with _private_folder() as private:
         with contextlib.ExitStack() as stack:
-            recording = _begin(list(targets), raw, kind, stack)
+            recording = _begin(list(targets), private, kind, stack)
             yield recording
         streams = [_stream(target, number, recording.kind) for number, target in enumerate(targets)]
         recording.files = [folder / f"{_file_name(target, number)}.pcapng" for number, target in enumerate(targets)]
         secrets = [target.password for target in targets if target.password and target.password != target.user]
-        write_masked(raw, list(zip(streams, recording.files, strict=True)), secrets)
+        write_masked(private.folder / RAW, list(zip(streams, recording.files, strict=True)), secrets)
 
 
-def _begin(targets: list[Target], raw: Path, kind: Kind | None, stack: contextlib.ExitStack) -> Recording:
+@contextlib.contextmanager
+def _private_folder() -> Iterator[Supervised]:
+    """A folder for raw packets, readable by its owner only, that is gone however we end: they hold passwords."""
+    private = Supervised("raw")
+    private.leash()
+    try:
+        yield private
+    finally:
+        private.end()
+
+
+def _begin(targets: list[Target], private: Supervised, kind: Kind | None, stack: contextlib.ExitStack) -> Recording:
     why = "asked for"
     if kind != "tap":
         try:
-            capture = stack.enter_context(capturing(targets, raw))
+            capture = stack.enter_context(capturing(targets, private))
         except NotPermitted as error:
             if kind == "dumpcap":
                 raise
@@ -67,7 +77,7 @@ def _begin(targets: list[Target], raw: Path, kind: Kind | None, stack: contextli
             recording = Recording(targets, "dumpcap")
             stack.callback(lambda: setattr(recording, "dropped", capture.dropped))
             return recording
-    return Recording(stack.enter_context(tapping(targets, raw)), "tap", why_tap=why)
+    return Recording(stack.enter_context(tapping(targets, private.folder / RAW)), "tap", why_tap=why)
 
 
 def _stream(target: Target, number: int, kind: Kind) -> Stream:

@@ -1,13 +1,14 @@
-"""The reaper: starts one broker process, and ends it when mqproof ends, however mqproof ends.
+"""The reaper: owns a folder and starts a process in it, and ends both when mqproof ends, however mqproof ends.
 
 Run as a file by an isolated interpreter, so that it starts in milliseconds and depends on nothing that is installed::
 
-    python -I -S reaper.py FOLDER KEEP COMMAND [ARGUMENT...]
+    python -I -S reaper.py FOLDER KEEP
 
-Standard input is the leash. Each line is an order: ``start``, or ``signal NUMBER`` to the broker's process group. Its
-end means that nobody needs the broker any more: the reaper kills the process group and whatever else descends from
-it, removes FOLDER (unless KEEP is ``keep``) and ends. Standard output carries the answers: ``started PID``,
-``failed REASON``, ``exited STATUS`` (negative for a signal). The broker's own output is appended to ``FOLDER/log``.
+Standard input is the leash. Each line is an order: ``start COMMAND`` (each of its words in hexadecimal), or ``signal
+NUMBER`` to the broker's process group. Its end means that nobody needs the broker any more: the reaper kills the process group
+and whatever else descends from it, removes FOLDER (unless KEEP is ``keep``) and ends. Standard output carries the
+answers: ``started PID``, ``failed REASON``, ``exited STATUS`` (negative for a signal). The broker's own output is
+appended to ``FOLDER/log``; all that it writes is for its owner only.
 
 As the broker's parent the reaper leaves no moment in which a broker runs and nobody owns it, and as a sub-reaper
 (Linux) it also inherits what the broker sends into the background.
@@ -29,10 +30,9 @@ IGNORED = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGTSTP, signal.
 class Reaper:
     """Owns one broker's process group."""
 
-    def __init__(self, folder: str, keep: bool, command: list[str]) -> None:
+    def __init__(self, folder: str, keep: bool) -> None:
         self.folder = folder
         self.keep = keep
-        self.command = command
         self.pid = 0  # the running broker, which is also its process group's id; 0 for none
         self.groups: set[int] = set()
 
@@ -40,18 +40,18 @@ class Reaper:
         """Carry out one order."""
         word, _, argument = order.partition(" ")
         if word == "start" and not self.pid:
-            self.start()
+            self.start([os.fsdecode(bytes.fromhex(word)) for word in argument.split(" ")])
         elif word == "signal" and self.pid:
             self.signal(self.pid, int(argument))
 
-    def start(self) -> None:
+    def start(self, command: list[str]) -> None:
         """Start the broker in its own process group and in FOLDER."""
         log = os.path.join(self.folder, "log")
         try:
             os.chdir(self.folder)
             self.pid = os.posix_spawn(
-                self.command[0],
-                self.command,
+                command[0],
+                command,
                 os.environ,
                 file_actions=[
                     (os.POSIX_SPAWN_OPEN, 0, os.devnull, os.O_RDONLY, 0),
@@ -62,7 +62,7 @@ class Reaper:
                 setsigdef=IGNORED,
             )
         except OSError as problem:
-            answer(f"failed {problem.strerror}: {problem.filename or self.command[0]}")
+            answer(f"failed {problem.strerror}: {problem.filename or command[0]}")
         else:
             self.groups.add(self.pid)
             answer(f"started {self.pid}")
@@ -171,12 +171,13 @@ def adopt_orphans() -> None:
 
 def main() -> None:
     """Run as the module's docstring says."""
-    folder, keep, *command = sys.argv[1:]
+    folder, keep = sys.argv[1:]
+    os.umask(0o077)
     for number in IGNORED:
         signal.signal(number, signal.SIG_IGN)
     signal.signal(signal.SIGCHLD, lambda *_: None)
     adopt_orphans()
-    reaper = Reaper(folder, keep == "keep", command)
+    reaper = Reaper(folder, keep == "keep")
     try:
         reaper.watch()
     finally:

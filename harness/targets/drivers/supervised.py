@@ -29,21 +29,26 @@ class Supervised:
         self.name = name
         self.keeps_folder = folder is not None
         self.folder = folder or Path(tempfile.gettempdir()).resolve() / f"mqproof-{name}-{secrets.token_hex(4)}"
+        self.command: Sequence[str] = ()
         self.pid: int | None = None
         self.status: int | None = None  # of the last end; negative for a signal
         self._reaper: subprocess.Popen[bytes] | None = None
         self._received = b""
         self._lock = threading.RLock()
 
-    def leash(self, command: Sequence[str], env: Mapping[str, str]) -> None:
-        """Start the reaper; the folder exists afterwards, and the reaper owns it from before its first moment."""
+    def leash(self, command: Sequence[str] = (), env: Mapping[str, str] | None = None) -> None:
+        """Start the reaper; the folder exists afterwards, and the reaper owns it from before its first moment.
+
+        ``command``: what ``start`` will start; it may also be set later. ``env``: its environment, ours when None.
+        """
+        self.command = command
         keep = "keep" if self.keeps_folder else "remove"
         self._reaper = subprocess.Popen(
-            [sys.executable, "-I", "-S", str(REAPER), str(self.folder), keep, *command],
+            [sys.executable, "-I", "-S", str(REAPER), str(self.folder), keep],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             start_new_session=True,
-            env=dict(env),
+            env=None if env is None else dict(env),
         )
         self.folder.mkdir(mode=0o700, parents=True, exist_ok=self.keeps_folder)
 
@@ -64,7 +69,7 @@ class Supervised:
         """Start the process; return when it exists, which is before it serves. Raises BrokerFailed."""
         with self._lock:
             self.status = None
-            self._order("start")
+            self._order(" ".join(("start", *(os.fsencode(word).hex() for word in self.command))))
             deadline = Deadline.within(START_SECONDS)
             while self.pid is None and self.status is None:
                 self._read_answers(deadline.left)

@@ -143,8 +143,9 @@ def retain(target: Target, topic: str, payload: bytes) -> None:
         for packet in (mqtt.Connect("mqprooftest"), mqtt.Publish(topic, payload, 1, retain=True, packet_id=1)):
             talk.send(mqtt.encode(packet, Version.V3_1_1))
         decoder = mqtt.Decoder(Version.V3_1_1)
-        while not isinstance(decoder.next(), mqtt.Puback):
-            decoder.feed(talk.receive())
+        while not isinstance(packet := decoder.next(), mqtt.Puback):
+            if packet is None:
+                decoder.feed(talk.receive())
 
 
 @pytest.mark.real_broker
