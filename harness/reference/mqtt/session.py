@@ -108,11 +108,12 @@ class Sessions:
 
     def _resume(self, session: Session) -> None:
         """Coming back in time withdraws a will that still waits (MQTT-3.1.3-9)."""
-        if not self._defective("will-survives-resume"):
-            for timer in session.timers:
-                timer.cancel()
-            session.timers.clear()
-            session.will = None
+        will, session.will = session.will, None
+        if will and session.timers and self._defective("will-survives-resume"):
+            self._timers.at(session.timers[0].due, lambda: self._publish(will.message))
+        for timer in session.timers:
+            timer.cancel()
+        session.timers.clear()
         if self._defective("subscriptions-forgotten"):
             self._ended(session)
             session.grants.clear()
