@@ -195,6 +195,16 @@ class Peer:
 Connect = Callable[..., Peer]
 
 
+@pytest.fixture(scope="session")
+def new_clock() -> type[ManualClock]:
+    return ManualClock
+
+
+@pytest.fixture(scope="session")
+def new_peer() -> type[Peer]:
+    return Peer
+
+
 @pytest.fixture
 def clock() -> ManualClock:
     return ManualClock()
