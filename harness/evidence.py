@@ -56,7 +56,7 @@ def save_transcripts(run_dir: Path, test: str, transcripts: Iterable[Transcript]
     folder = run_dir / FOLDER
     folder.mkdir(parents=True, exist_ok=True)
     name = hashlib.sha256(test.encode()).hexdigest()[:16] + ".json"
-    wires = [_wire(transcript, secrets) for transcript in transcripts]
+    wires = [wire_data(transcript, secrets) for transcript in transcripts]
     (folder / name).write_text(json.dumps({"test": test, "wires": wires}, indent=1), encoding="utf-8")
     return f"{FOLDER}/{name}"
 
@@ -73,7 +73,8 @@ def scrub(folder: Path, secrets: tuple[str, ...]) -> None:
                 path.write_text(clean, encoding="utf-8", errors="surrogateescape")
 
 
-def _wire(transcript: Transcript, secrets: tuple[str, ...]) -> dict[str, Any]:
+def wire_data(transcript: Transcript, secrets: tuple[str, ...]) -> dict[str, Any]:
+    """Return a conversation as plain data without secrets, as evidence files hold it."""
     lines = [
         {
             "ms": round(line.time * 1000, 3),

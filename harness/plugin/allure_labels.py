@@ -1,18 +1,16 @@
 """What Allure shows of a test: the specification as epic, the section as feature, the statement as story."""
 
-from typing import TYPE_CHECKING
+from collections.abc import Sequence
 
 import pytest
-from mqproof.harness.evidence import masked
+from mqproof.harness.evidence import masked, wire_data
 from mqproof.harness.plugin.accusation import Outcome
 from mqproof.harness.plugin.selection import claims, target_name
 from mqproof.harness.plugin.state import options, state_of
+from mqproof.harness.reporting.svg import sequence
 from mqproof.harness.statements.links import link_of
 from mqproof.harness.statements.registry import Statement
 from mqproof.harness.wires.base import Transcript
-
-if TYPE_CHECKING:
-    from collections.abc import Iterable
 
 SEVERITIES = {"MUST": "critical", "SHOULD": "normal", "MAY": "minor"}
 TITLES = {"amqp-0-9-1": "AMQP 0-9-1", "mqtt-3.1.1": "MQTT 3.1.1", "mqtt-5.0": "MQTT 5.0"}
@@ -39,7 +37,7 @@ def severity(statement: Statement) -> str:
 
 
 def attach(
-    item: pytest.Item, transcripts: "Iterable[Transcript]", verdict: str, outcome: Outcome, secrets: tuple[str, ...]
+    item: pytest.Item, transcripts: Sequence[Transcript], verdict: str, outcome: Outcome, secrets: tuple[str, ...]
 ) -> None:
     """Attach conversations, expected and actual to the running test; does nothing where Allure is not in use."""
     if not getattr(options(item.config), "allure_report_dir", None):
@@ -54,9 +52,14 @@ def attach(
     if outcome.expected is not None:
         summary += [f"expected   {outcome.expected}", f"actual     {outcome.actual}"]
     summary.append(f"reason     {outcome.reason}")
+    again = (target.driver and target.name) or target.redacted_url.replace(":***@", "@")
+    summary.append(f"repeat     mqproof test {again} -k {item.name.partition('[')[0]}")
     parts = [("verdict", "\n".join(summary)), *((wire.title, wire.render()) for wire in transcripts)]
     for name, text in parts:
         allure.attach(masked(text, secrets), name=name, attachment_type=allure.attachment_type.TEXT)
+    if transcripts:
+        picture = sequence([wire_data(transcript, secrets) for transcript in transcripts])
+        allure.attach(picture, name="conversation", attachment_type=allure.attachment_type.SVG)
 
 
 def _rank(severity: str) -> int:

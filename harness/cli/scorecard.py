@@ -1,0 +1,33 @@
+"""``mqproof scorecard``: the matrix of statements and brokers."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+HELP = """Make one page with the matrix of statements and brokers, of one or several runs; it opens from a file.
+
+\b
+Exit codes: 0 the page is there; 2 wrong usage, or no run.
+"""
+
+
+def scorecard(
+    runs: Annotated[list[Path], typer.Argument(metavar="RUN...")],
+    out: Annotated[Path | None, typer.Option("-o", "--out", metavar="PAGE", help="Else RUN/scorecard.html.")] = None,
+) -> None:
+    """Make a page."""  # replaced by HELP
+    from mqproof.harness.reporting.scorecard import scorecard as page_of
+    from mqproof.harness.run import BadRun, load, write_atomically
+
+    try:
+        found = [(load(path), path if path.is_dir() else path.parent) for path in runs]
+    except BadRun as error:
+        typer.echo(f"mqproof: {error}", err=True)
+        raise typer.Exit(2) from None
+    page = out or found[-1][1] / "scorecard.html"
+    write_atomically(page, page_of(found))
+    typer.echo(str(page))
+
+
+scorecard.__doc__ = HELP

@@ -1,0 +1,174 @@
+"""The scorecard in a real browser: opens from a file, filters, opens cells, calls nobody, says no error."""
+
+import json
+import os
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from mqproof.harness.cli.main import app
+from mqproof.harness.evidence import save_transcripts
+from mqproof.harness.reporting.scorecard import scorecard
+from mqproof.harness.run import Run
+from mqproof.harness.wires.base import Transcript
+from typer.testing import CliRunner
+
+CHROMIUM = shutil.which("chromium") or "/usr/bin/chromium"
+EVIL = "</script><script>window.evil = 1</script><img src=x onerror='window.evil=2'>"
+WORDS = "3.1.3.3/words"
+
+
+def target(name: str, protocol: str, version: str) -> dict:
+    url = f"{protocol}://me:***@127.0.0.1:1"
+    return {"name": name, "url": url, "protocol": protocol, "product": "P", "version": version, "capabilities": []}
+
+
+def row(spec: str, identifier: str, on: str, verdict: str, **more: object) -> dict:
+    base = {"spec": spec, "id": identifier, "target": on, "verdict": verdict, "tests": [f"t[{on}]"], "reason": ""}
+    return {**base, "expected": None, "actual": None, **more}
+
+
+@pytest.fixture(scope="module")
+def page_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("run")
+    transcript = Transcript("wire 1")
+    transcript.add(">", b"x", f"basic.publish {EVIL}")
+    file = save_transcripts(folder, "t[broker-a]", [transcript], ())
+    run = Run(targets=[target("broker-a", "amqp", "1"), target("broker-b", "amqp", "2"), target("m", "mqtt", "1")])
+    run.statements = [
+        row("amqp-0-9-1", WORDS, "broker-a", "deviates", expected="[1]", actual=EVIL, reason=EVIL),
+        row("amqp-0-9-1", WORDS, "broker-b", "conforms"),
+        row("amqp-0-9-1", "basic/01", "broker-a", "conforms"),
+        row("amqp-0-9-1", "basic/01", "broker-b", "conforms"),
+        row("mqtt-5.0", "MQTT-4.3.3-13", "m", "inconclusive", reason="precondition: no CONNACK"),
+    ]
+    run.tests = [{"id": "t[broker-a]", "target": "broker-a", "outcome": "deviates", "transcript": file}]
+    run.loads = [{"scenario": "welcome-email", "metrics": {"delivery_rate_msg_s": 1234.0}}]
+    run.save(folder)
+    result = CliRunner().invoke(app, ["scorecard", str(folder)])
+    assert (result.exit_code, result.stdout.strip()) == (0, str(folder / "scorecard.html"))
+    return folder / "scorecard.html"
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[object]:
+    if not os.path.exists(CHROMIUM):
+        pytest.skip("chromium is not installed: apt-get install chromium")
+    from playwright.sync_api import sync_playwright
+
+    with sync_playwright() as playwright:
+        chromium = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
+        yield chromium
+        chromium.close()
+
+
+class Opened:
+    """A page, with everything that it requested and complained of."""
+
+    def __init__(self, browser, file: Path) -> None:
+        self.page = browser.new_page()
+        self.requests: list[str] = []
+        self.errors: list[str] = []
+        self.page.on("request", lambda request: self.requests.append(request.url))
+        self.page.on("console", lambda message: self.errors.append(message.text))
+        self.page.on("pageerror", lambda error: self.errors.append(str(error)))
+        self.page.goto(file.as_uri())
+
+    def rows(self) -> list[str]:
+        return self.page.locator("#matrix td:first-child code").all_inner_texts()
+
+
+@pytest.fixture
+def opened(browser, page_file) -> Iterator[Opened]:
+    found = Opened(browser, page_file)
+    yield found
+    assert found.errors == []
+    assert [url for url in found.requests if not url.startswith("data:")] == [page_file.as_uri()]
+    assert found.page.evaluate("window.evil") is None
+    found.page.close()
+
+
+def test_the_matrix_has_every_statement_of_the_specifications_that_were_tested(opened):
+    from mqproof.harness.statements.registry import statements
+
+    assert len(opened.rows()) == sum(len(statements(spec)) for spec in ("amqp-0-9-1", "mqtt-3.1.1", "mqtt-5.0"))
+    assert opened.page.locator("#count").inner_text() == f"{len(opened.rows())} statements"
+
+
+def test_filters_leave_what_was_asked_for(opened):
+    page = opened.page
+    page.fill("#search", WORDS)
+    assert opened.rows() == [WORDS]
+    page.fill("#search", "")
+    page.check("#differ")
+    assert opened.rows() == [WORDS]
+    page.uncheck("#differ")
+    for verdict in ("deviates", "conforms", "untested", "known-deviation", "unsupported"):
+        page.uncheck(f"#verdicts input[value='{verdict}']")
+    assert opened.rows() == ["MQTT-4.3.3-13"]
+    page.uncheck("#levels input[value='MUST']")
+    assert opened.rows() == []
+
+
+def test_a_specification_can_be_chosen(opened):
+    opened.page.select_option("#spec", "mqtt-3.1.1")
+    assert len(opened.rows()) == 141
+
+
+def test_a_cell_opens_to_expected_actual_and_conversation(opened):
+    page = opened.page
+    page.locator("#matrix button.deviates").click()
+    shown = page.locator("#detail").inner_text()
+    assert "[1]" in shown
+    assert "mqproof test amqp://me@127.0.0.1:1 --statement amqp-0-9-1:3.1.3.3/words" in shown
+    assert EVIL in shown  # as text, and only as text
+    assert page.locator("#detail svg").count() == 1
+    page.keyboard.press("Escape")
+    assert not page.locator("#detail").is_visible()
+
+
+def test_the_matrix_is_usable_with_the_keyboard(opened):
+    page = opened.page
+    page.locator("#matrix button").first.focus()
+    page.keyboard.press("ArrowRight")
+    page.keyboard.press("ArrowDown")
+    focused = page.evaluate("document.activeElement.getAttribute('aria-label')")
+    assert focused.split(": ")[0].endswith("on broker-b")
+    page.keyboard.press("Enter")
+    assert page.locator("#detail").is_visible()
+
+
+def test_deviations_are_listed_and_lead_to_their_cell(opened):
+    table = opened.page.locator("#deviations tbody tr")
+    assert table.count() == 1
+    table.locator("a").click()
+    assert opened.page.locator("#detail").is_visible()
+
+
+def test_charts_show_what_was_measured(opened):
+    assert "1,234 msg/s" in opened.page.locator("figure svg").first.text_content()
+
+
+def test_both_colour_schemes_are_readable(browser, page_file):
+    for scheme in ("light", "dark"):
+        page = browser.new_page(color_scheme=scheme)
+        page.goto(page_file.as_uri())
+        style = "getComputedStyle(document.body)"
+        colours = page.evaluate(f"[{style}.color, {style}.backgroundColor]")
+        light, dark = (sum(map(int, colour[4:-1].split(","))) for colour in colours)
+        assert abs(light - dark) > 400
+        page.close()
+
+
+def test_two_runs_of_one_target_are_two_columns(tmp_path):
+    run = Run(targets=[target("a", "amqp", "1")], statements=[row("amqp-0-9-1", WORDS, "a", "conforms")])
+    text = scorecard([(run, tmp_path), (run, tmp_path)])
+    data = json.loads(text.partition("const DATA = ")[2].partition(";</script>")[0])
+    assert [found["name"] for found in data["targets"]] == ["a (run 1)", "a (run 2)"]
+
+
+def test_no_run_is_one_line(tmp_path):
+    result = CliRunner().invoke(app, ["scorecard", str(tmp_path)])
+    assert result.exit_code == 2
+    assert "is no run" in result.stderr
