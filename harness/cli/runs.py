@@ -1,0 +1,105 @@
+"""``mqproof runs``: what lies in mqproof-runs, and how to share it."""
+
+import json
+from collections import Counter
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+if TYPE_CHECKING:
+    from mqproof.harness.run import Run
+
+app = typer.Typer(
+    add_completion=False,
+    rich_markup_mode=None,
+    pretty_exceptions_enable=False,
+    help="List the run directories, pack one into a file, unpack it. Exit codes: 0; 2 for wrong usage or no run.",
+)
+
+
+@app.command("list")
+def list_runs(
+    folder: Annotated[Path, typer.Argument(help="Where the runs lie.")] = Path("mqproof-runs"),
+    as_json: Annotated[bool, typer.Option("--json", help="As JSON.")] = False,
+) -> None:
+    """List the runs, oldest first."""
+    from mqproof.harness.archive import runs_in
+    from mqproof.harness.run import BadRun
+
+    rows = []
+    for path, run in runs_in(folder):
+        rows.append({"run": str(path), "error": str(run)} if isinstance(run, BadRun) else _row(path, run))
+    if as_json:
+        typer.echo(json.dumps(rows, indent=1))
+    elif not rows:
+        typer.echo(f"no runs in {folder}: make one with mqproof test")
+    else:
+        _print(rows)
+
+
+@app.command("pack")
+def pack_run(
+    run: Annotated[Path, typer.Argument(metavar="RUN")],
+    out: Annotated[Path | None, typer.Option("-o", "--out", metavar="FILE", help="Else RUN.mqproof.tar.gz.")] = None,
+) -> None:
+    """Pack a run directory into one file."""
+    from mqproof.harness.archive import SUFFIX, pack
+    from mqproof.harness.run import BadRun
+
+    archive = out or run.resolve().with_name(run.resolve().name + SUFFIX)
+    try:
+        pack(run, archive)
+    except BadRun as error:
+        _refuse(error)
+    typer.echo(str(archive))
+
+
+@app.command("unpack")
+def unpack_run(
+    file: Annotated[Path, typer.Argument(metavar="FILE")],
+    into: Annotated[Path, typer.Option("--into", metavar="FOLDER", help="Where to put it.")] = Path("mqproof-runs"),
+) -> None:
+    """Unpack a packed run."""
+    from mqproof.harness.archive import unpack
+    from mqproof.harness.run import BadRun
+
+    try:
+        folder = unpack(file, into)
+    except BadRun as error:
+        _refuse(error)
+    typer.echo(str(folder))
+
+
+def _refuse(error: Exception) -> None:
+    typer.echo(f"mqproof: {error}", err=True)
+    raise typer.Exit(2)
+
+
+def _row(path: Path, run: "Run") -> dict[str, Any]:
+    verdicts = Counter(row["verdict"] for row in run.statements)
+    return {
+        "run": str(path),
+        "started": run.started,
+        "complete": run.complete,
+        "targets": [f"{target['product']} {target['version']}".strip() or target["name"] for target in run.targets],
+        "verdicts": dict(verdicts),
+        "analyses": len(run.analyses),
+        "loads": len(run.loads),
+    }
+
+
+def _print(rows: list[dict[str, Any]]) -> None:
+    from rich.console import Console
+    from rich.table import Table
+
+    table = Table("run", "targets", "holds", box=None, pad_edge=False)
+    for row in rows:
+        if "error" in row:
+            table.add_row(row["run"], "", row["error"])
+            continue
+        counts = {**row["verdicts"], "captures": row["analyses"], "loads": row["loads"]}
+        holds = ", ".join(f"{count} {name}" for name, count in counts.items() if count) or "nothing"
+        state = "" if row["complete"] else " (not complete)"
+        table.add_row(row["run"], ", ".join(dict.fromkeys(row["targets"])), holds + state)
+    Console(highlight=False).print(table)

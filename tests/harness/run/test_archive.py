@@ -1,0 +1,98 @@
+"""A run as one file: comes back as it was, writes nowhere else, and is refused when it is not ours."""
+
+import io
+import json
+import tarfile
+
+import pytest
+from mqproof.harness.archive import pack, runs_in, unpack
+from mqproof.harness.cli.main import app
+from mqproof.harness.run import BadRun, Run, load
+from typer.testing import CliRunner
+
+
+@pytest.fixture
+def run(tmp_path):
+    folder = tmp_path / "mqproof-runs" / "one"
+    Run(complete=True, planned=1).save(folder)
+    (folder / "captures").mkdir()
+    (folder / "captures" / "a.pcapng").write_bytes(b"\x0a\x0d\x0d\x0a")
+    return folder
+
+
+def test_what_is_packed_comes_back(run, tmp_path):
+    pack(run, tmp_path / "one.tar.gz")
+    there = unpack(tmp_path / "one.tar.gz", tmp_path / "elsewhere")
+    assert there == tmp_path / "elsewhere" / "one"
+    assert load(there) == load(run)
+    assert (there / "captures" / "a.pcapng").read_bytes() == b"\x0a\x0d\x0d\x0a"
+
+
+def test_a_packed_run_says_nothing_of_who_packed_it(run, tmp_path):
+    pack(run, tmp_path / "one.tar.gz")
+    with tarfile.open(tmp_path / "one.tar.gz") as tar:
+        assert {(member.uid, member.uname) for member in tar} == {(0, "")}
+
+
+def test_nothing_is_overwritten(run, tmp_path):
+    pack(run, tmp_path / "one.tar.gz")
+    with pytest.raises(BadRun, match="exists already"):
+        unpack(tmp_path / "one.tar.gz", run.parent)
+
+
+def archive(path, *members: tarfile.TarInfo):
+    with tarfile.open(path, "w:gz") as tar:
+        for member in members:
+            tar.addfile(member, io.BytesIO(b"x" * member.size))
+    return path
+
+
+def member(name: str, kind: bytes = tarfile.REGTYPE) -> tarfile.TarInfo:
+    info = tarfile.TarInfo(name)
+    info.type = kind
+    info.linkname = "/etc/passwd" if kind == tarfile.SYMTYPE else ""
+    return info
+
+
+@pytest.mark.parametrize(
+    "members",
+    [
+        [member("../outside")],
+        [member("/absolute/run.json")],
+        [member("run/a"), member("run/link", tarfile.SYMTYPE)],
+        [member("a/run.json"), member("b/run.json")],
+        [member("run/other.txt")],
+        [],
+    ],
+)
+def test_what_is_no_packed_run_is_refused_and_leaves_nothing_outside(tmp_path, members):
+    target = tmp_path / "into" / "deep"
+    target.mkdir(parents=True)
+    with pytest.raises(BadRun):
+        unpack(archive(tmp_path / "bad.tar.gz", *members), target)
+    assert not (tmp_path / "into" / "outside").exists()
+
+
+def test_a_file_that_is_no_archive_is_one_line(tmp_path):
+    (tmp_path / "x").write_text("no archive")
+    with pytest.raises(BadRun, match="cannot be unpacked"):
+        unpack(tmp_path / "x", tmp_path)
+
+
+def test_what_cannot_be_read_is_listed_with_its_error(run):
+    (run.parent / "two").mkdir()
+    (run.parent / "two" / "run.json").write_text("{")
+    found = dict(runs_in(run.parent))
+    assert isinstance(found[run], Run)
+    assert isinstance(found[run.parent / "two"], BadRun)
+
+
+def test_the_command_lists_packs_and_unpacks(run, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    rows = json.loads(CliRunner().invoke(app, ["runs", "list", "--json"]).stdout)
+    assert [row["run"] for row in rows] == ["mqproof-runs/one"]
+    packed = CliRunner().invoke(app, ["runs", "pack", "mqproof-runs/one"])
+    assert packed.stdout.strip() == str(run) + ".mqproof.tar.gz"
+    unpacked = CliRunner().invoke(app, ["runs", "unpack", packed.stdout.strip(), "--into", "there"])
+    assert unpacked.stdout.strip() == "there/one"
+    assert CliRunner().invoke(app, ["runs", "pack", "nothing"]).exit_code == 2
