@@ -114,6 +114,7 @@ class Broker:
         if grant.share is not None and not self.defective("retained-to-shared"):
             return []
         wanted = handling == 0 or (handling == 1 and is_new)
+        # MQTT-3.3.1-9, MQTT-3.3.1-10, MQTT-3.3.1-11; 3.1.1: MQTT-3.3.1-6, MQTT-3.3.1-8
         if not is_new and self.defective("retained-on-new-only"):
             wanted = False
         if not (wanted or self.defective("retain-handling-ignored")):
@@ -171,7 +172,7 @@ class Broker:
         return {client_id: self._copy(message, found) for client_id, found in grants.items()}
 
     def _copy(self, message: Message, grants: list[Grant], group: tuple[str, str] | None = None) -> Delivery:
-        """One copy for all matching subscriptions of a session: MQTT-3.3.4-2, -4; 3.1.1: MQTT-3.3.5-1."""
+        """One copy for all matching subscriptions of a session: MQTT-3.3.4-2 to -4; 3.1.1: MQTT-3.3.5-1."""
         granted = (min if self.defective("overlap-lowest-qos") else max)(grant.qos for grant in grants)
         qos = min(granted, message.qos)  # MQTT-3.8.4-8
         if self.defective("granted-qos-ignored") or (group and self.defective("shared-qos-ignored")):

@@ -2,6 +2,10 @@
 
 Choices the text leaves open: a first packet that is not CONNECT gets no answer; a malformed 5.0 CONNECT is answered by
 CONNACK with its reason code; errors after CONNACK are answered by DISCONNECT in 5.0 and by closing alone in 3.1.1.
+
+What makes a packet malformed, the codec knows: strings (MQTT-1.5.4-1, -2, MQTT-1.5.7-1; 3.1.1: MQTT-1.5.3-1, -2), flags
+and reserved bits (MQTT-2.1.3-1, MQTT-3.1.2-3, MQTT-3.6.1-1, MQTT-3.8.1-1, MQTT-3.8.3-5, MQTT-3.10.1-1, MQTT-3.14.1-1,
+MQTT-3.15.1-1; 3.1.1: MQTT-2.2.2-2, MQTT-3.8.3-4), packet identifiers of 0, and properties where they must not be.
 """
 
 from collections.abc import Callable
@@ -28,7 +32,7 @@ from mqproof.dissectors.mqtt.codec import (
     packet_name,
     prop,
 )
-from mqproof.dissectors.mqtt.tables import ReasonCode, Version
+from mqproof.dissectors.mqtt.tables import REASON_CODES, PacketType, ReasonCode, Version
 from mqproof.harness.reference.mqtt import handshake
 from mqproof.harness.reference.mqtt.auth import METHOD, Exchange, check_method, check_same_method
 from mqproof.harness.reference.mqtt.broker import Broker
@@ -41,6 +45,11 @@ from mqproof.harness.reference.mqtt.timers import Timer
 
 # What a client may say in DISCONNECT: the "sent by" column of section 3.14.2.1.
 CLIENT_DISCONNECTS = frozenset({0x00, 0x04, 0x80, 0x81, 0x82, 0x83, 0x90, 0x93, 0x94, 0x95, 0x96, 0x97, 0x98, 0x99})
+
+
+def _defined(code: int, kind: PacketType) -> int:
+    """Only what the packet's table has: MQTT-3.2.2-8, MQTT-3.14.2-1."""
+    return code if code in REASON_CODES[kind] else ReasonCode.PROTOCOL_ERROR
 
 
 class Phase(Enum):
@@ -79,7 +88,11 @@ class Connection:
     # -- what the driver calls
 
     def receive(self, data: bytes) -> None:
-        """Take octets from the client and do everything they ask for."""
+        """Take octets from the client and do everything they ask for.
+
+        What the broker detects as malformed or against the protocol closes the connection (MQTT-4.13.1-1; 3.1.1:
+        MQTT-4.8.0-1); nothing behind it is handled (MQTT-3.1.4-6; 3.1.1: MQTT-3.1.4-5).
+        """
         if self.closed:
             return
         self.broker.wake()
@@ -149,7 +162,7 @@ class Connection:
         """Say DISCONNECT in 5.0, where the client is open to it (MQTT-3.14.0-1), and close (MQTT-3.14.4-2)."""
         if self.phase is Phase.OPEN and self.peer and self.peer.version is Version.V5_0:
             try:
-                self.send(Disconnect(code, (("reason_string", text),)))
+                self.send(Disconnect(_defined(code, PacketType.DISCONNECT), (("reason_string", text),)))
             except TooLarge:
                 pass
         self.close()
@@ -170,6 +183,7 @@ class Connection:
         code = refusal.code if v5 else refusal.return_code
         if code is not None:
             try:
+                code = _defined(code, PacketType.CONNACK) if v5 else code
                 self.send(Connack(False, code, refusal.properties if v5 else ()))
             except TooLarge:
                 pass
@@ -191,7 +205,7 @@ class Connection:
     # -- time
 
     def _never_connected(self) -> None:
-        self._refuse(Refusal(ReasonCode.MAXIMUM_CONNECT_TIME, "no CONNECT in time"))
+        self._refuse(Refusal(ReasonCode.UNSPECIFIED_ERROR, "neither CONNECT nor AUTH came in time"))
 
     def _check_silence(self) -> None:
         """One and a half keep-alive times without a packet: MQTT-3.1.2-22; 3.1.1: MQTT-3.1.2-24."""
@@ -249,7 +263,10 @@ class Connection:
         self._accept(self._connect, self.peer)
 
     def _accept(self, packet: Connect, peer: Peer) -> None:
-        """Section 3.1.4: take over, clean start, CONNACK, then whatever the session still has to send."""
+        """Section 3.1.4: take over, clean start, CONNACK (MQTT-3.1.4-4, -5), then what the session still has to send.
+
+        Nothing but AUTH went out before (MQTT-3.2.0-1, -2; 3.1.1: MQTT-3.2.0-1).
+        """
         broker = self.broker
         self._take_over(peer.client_id)
         session, present = broker.sessions.open(peer.client_id, packet.clean_start, peer.expiry)

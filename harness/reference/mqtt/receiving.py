@@ -201,7 +201,10 @@ class Receiver:
     # -- subscriptions
 
     def subscribe(self, packet: Subscribe) -> None:
-        """Section 3.8.4. SUBACK goes first, then what is retained. Raises Refusal."""
+        """Section 3.8.4. SUBACK goes first, one code per filter, in order (MQTT-3.8.4-1, -2, -5, -6, MQTT-3.9.3-1).
+
+        Raises Refusal.
+        """
         identifier = prop(packet.properties, "subscription_identifier")
         if identifier is not None and not self._limits.identifiers_available:
             raise Refusal(ReasonCode.SUBSCRIPTION_IDENTIFIERS_NOT_SUPPORTED, "no subscription identifiers")
@@ -242,7 +245,10 @@ class Receiver:
         return grant.qos
 
     def unsubscribe(self, packet: Unsubscribe) -> None:
-        """Section 3.10.4: the filters are compared literally; UNSUBACK comes in any case. Raises Refusal."""
+        """Section 3.10.4: UNSUBACK comes in any case, one code per filter (MQTT-3.10.4-4 to -6, MQTT-3.11.3-1).
+
+        Raises Refusal.
+        """
         for text in packet.filters:
             shared = self._v5 and is_shared(text)
             if (split_shared(text) is None) if shared else not valid_filter(text):

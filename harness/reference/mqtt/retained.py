@@ -22,7 +22,7 @@ class RetainedStore:
         return len(self._messages)
 
     def note(self, message: Message) -> None:
-        """Keep, replace, clear or leave alone, as RETAIN and payload ask (MQTT-3.3.1-5 to -8; 3.1.1: -5 to -12)."""
+        """Keep, replace, clear or leave alone, as RETAIN and payload ask (MQTT-3.3.1-5 to -8; 3.1.1: to -12)."""
         if message.retain and not self._defective("retained-not-stored"):
             self._keep(message)
         elif not message.retain and self._defective("retained-by-plain-publish"):

@@ -88,6 +88,7 @@ class Sender:
         self._transport.write(data)
 
     def _properties(self, delivery: Delivery, now: float) -> Properties:
+        """Unchanged and in order (MQTT-3.3.2-4, -15 to -18, -20), but for the time that passed (MQTT-3.3.2-6)."""
         message = delivery.message
         if self._defective("properties-dropped"):
             return ()

@@ -93,7 +93,11 @@ class Sessions:
         return list(self._sessions.values())
 
     def open(self, client_id: str, clean_start: bool, expiry: int) -> tuple[Session, bool]:
-        """Return the session for a new connection and whether it was resumed (MQTT-3.1.2-4 to -6)."""
+        """Return the session for a new connection and whether it was resumed.
+
+        MQTT-3.1.2-4, MQTT-3.1.2-5, MQTT-3.1.2-6, MQTT-3.2.2-2, MQTT-3.2.2-3; 3.1.1: MQTT-3.1.2-4, MQTT-3.1.2-6,
+        MQTT-3.2.2-1 to -3.
+        """
         session = self.get(client_id)
         if session is not None and clean_start and not self._defective("session-kept"):
             self.end(session)

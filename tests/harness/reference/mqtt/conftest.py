@@ -20,13 +20,31 @@ from mqproof.dissectors.mqtt.codec import (
     Subscribe,
     Subscription,
     encode,
+    prop,
 )
-from mqproof.dissectors.mqtt.tables import Version
+from mqproof.dissectors.mqtt.packets import TYPES
+from mqproof.dissectors.mqtt.tables import CONNECT_RETURN_CODES, REASON_CODES, SUBACK_RETURN_CODES, PacketType, Version
 from mqproof.harness.reference.mqtt.broker import Broker
 from mqproof.harness.reference.mqtt.connection import Connection
 from mqproof.harness.reference.mqtt.limits import Limits
 
 V4, V5 = Version.V3_1_1, Version.V5_0
+
+
+def check_lawful(packet: Packet, version: Version) -> None:
+    """Whatever the broker says: only what a server may say, with codes that are defined for it."""
+    kind = TYPES[type(packet)]
+    code, codes = getattr(packet, "reason_code", 0), getattr(packet, "reason_codes", ())
+    if version is V5:
+        assert kind not in REASON_CODES or {code, *codes} <= REASON_CODES[kind], packet
+        assert kind is not PacketType.DISCONNECT or code not in (0, 4), "MQTT 5.0 table 3-10: the client's"
+        assert kind is not PacketType.DISCONNECT or prop(packet.properties, "session_expiry_interval") is None
+    else:
+        assert kind is not PacketType.CONNACK or code in CONNECT_RETURN_CODES, packet
+        assert kind is not PacketType.SUBACK or set(codes) <= SUBACK_RETURN_CODES, packet
+        assert kind not in (PacketType.DISCONNECT, PacketType.AUTH), packet
+    assert not (kind is PacketType.CONNACK and code and packet.session_present), packet
+    assert not (isinstance(packet, Publish) and (not packet.topic or set(packet.topic) & set("+#"))) or version is V5
 
 
 class Talker:
@@ -56,6 +74,7 @@ class Talker:
     def read(self) -> list[Packet]:
         found = []
         while (packet := self._decoder.next()) is not None:
+            check_lawful(packet, self.version)
             found.append(packet)
         return found
 

@@ -63,6 +63,13 @@ def test_client_may_leave_during_authentication(world):
     assert talker.closed
 
 
+def test_octets_that_no_connack_has_a_code_for(world):
+    talker = begin(world)
+    talker.read()
+    connack = talker.send(Publish("t", properties=(("topic_alias", 0),))).one()
+    assert connack.reason_code == 0x82
+
+
 def test_authentication_has_a_deadline(world):
     talker = begin(world)
     talker.read()
