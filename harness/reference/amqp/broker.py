@@ -28,6 +28,7 @@ class Settings:
     """What a broker is told at its start. Sizes in octets, times in seconds; 0 is no limit.
 
     ``consumer_timeout``: how long a delivery may stay unacknowledged, unless its queue has x-consumer-timeout.
+    ``login_delay``: how long a client that cannot be told that its login was refused waits for the end of its socket.
     ``memory_limit``: how much the waiting messages may take before publishers are blocked.
     """
 
@@ -39,6 +40,7 @@ class Settings:
     max_message_size: int = 16 * 1024 * 1024
     handshake_timeout: float = 10.0
     close_timeout: float = 5.0
+    login_delay: float = 0.25
     consumer_timeout: float = 1800.0
     memory_limit: int = 1024 * 1024 * 1024
 

@@ -3,9 +3,9 @@
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Final
 
-from mqproof.harness.reference.amqp import negotiation
+from mqproof.harness.reference.amqp import heartbeats, negotiation
 from mqproof.harness.reference.amqp.broker import CLOSED_VHOST
-from mqproof.harness.reference.amqp.errors import Abort, Refusal
+from mqproof.harness.reference.amqp.errors import Refusal
 from mqproof.harness.reference.amqp.phases import Phase
 
 if TYPE_CHECKING:
@@ -30,7 +30,8 @@ def start_ok(connection: "Connection", arguments: dict[str, Any]) -> None:
     pair = negotiation.credentials(arguments["mechanism"], arguments["response"])
     if pair is None or not connection.broker.login(*pair):
         if not connection.client_can("authentication_failure_close"):
-            raise Abort("login refused")  # statement auth-failure-close/02
+            connection.cut_later(connection.broker.settings.login_delay)  # statement auth-failure-close/02
+            return
         text = f"login was refused using authentication mechanism {arguments['mechanism']}"
         connection.close(Refusal(403, text), None)  # statement auth-failure-close/01
         return
@@ -53,7 +54,7 @@ def tune_ok(connection: "Connection", arguments: dict[str, Any]) -> None:
     connection.heartbeat = arguments["heartbeat"]
     connection.phase = Phase.OPEN
     if connection.heartbeat:
-        connection.broker.clock.call_later(connection.heartbeat / 2, connection.beat)
+        heartbeats.begin(connection)
 
 
 def open_(connection: "Connection", arguments: dict[str, Any]) -> None:

@@ -62,7 +62,7 @@ class Connection:
         self._out: list[bytes] = []
         self._pending = 0
         self.method: Method | None = None
-        self._last_in = broker.clock.time()
+        self.last_in = broker.clock.time()
         self._deadline = broker.clock.call_later(broker.settings.handshake_timeout, self._too_late)
         broker.connections[self] = None
 
@@ -70,7 +70,7 @@ class Connection:
 
     def receive(self, data: bytes) -> None:
         """Take octets from the socket and act on all frames that they complete."""
-        self._last_in = self.broker.clock.time()
+        self.last_in = self.broker.clock.time()
         if self.phase is Phase.HEADER:
             data = self._take_protocol_header(data)
         if self.phase in (Phase.HEADER, Phase.ENDED):
@@ -121,7 +121,7 @@ class Connection:
         """Take frames again, first those that wait."""
         if self.blocked:
             self.blocked = False
-            self._last_in = self.broker.clock.time()
+            self.last_in = self.broker.clock.time()
             if self.client_can("connection.blocked"):
                 self.send(0, "connection.unblocked", {})
             self.receive(b"")
@@ -136,7 +136,7 @@ class Connection:
 
     def send(self, channel: int, name: str, arguments: dict[str, Any]) -> None:
         """Send a method."""
-        self._write(encode(Method(channel, name, arguments)))
+        self.write(encode(Method(channel, name, arguments)))
 
     def fits(self, payload: bytes) -> bool:
         """Tell whether a payload fits one frame of the agreed size."""
@@ -144,14 +144,15 @@ class Connection:
 
     def send_content(self, channel: int, name: str, arguments: dict[str, Any], message: Message) -> None:
         """Send a method with a message, its body cut to the agreed frame size (4.2.3/never-oversized)."""
-        self._write(encode(Method(channel, name, arguments)))
-        self._write(encode(RawFrame(FrameType.HEADER, channel, message.header)))
+        self.write(encode(Method(channel, name, arguments)))
+        self.write(encode(RawFrame(FrameType.HEADER, channel, message.header)))
         body = message.body
         room = (self.frame_max or len(body) + FRAME_OVERHEAD) - FRAME_OVERHEAD
         for start in range(0, len(body), room):
-            self._write(encode(Body(channel, body[start : start + room])))
+            self.write(encode(Body(channel, body[start : start + room])))
 
-    def _write(self, data: bytes) -> None:
+    def write(self, data: bytes) -> None:
+        """Send octets that are a whole frame."""
         if self.phase is Phase.ENDED:
             return
         if not self._out:
@@ -178,13 +179,15 @@ class Connection:
         except Refusal as refusal:
             self.refuse(number, refusal)
         except Abort as error:
-            self._cut(str(error))
+            self.cut(str(error))
         except Exception:
             _log.exception("a defect of the reference broker")
             self.refuse(0, Refusal(541, "the reference broker has failed"))
         return True
 
     def _handle(self, frame: Frame) -> None:
+        if self.phase is Phase.REFUSED:
+            return
         if self.phase is Phase.CLOSING:
             self._handle_closing(frame)
         elif isinstance(frame, Method):
@@ -240,8 +243,8 @@ class Connection:
         if len(self._head) < len(PROTOCOL_HEADER) and PROTOCOL_HEADER.startswith(self._head):
             return b""
         if not self._head.startswith(PROTOCOL_HEADER):
-            self._write(encode(ProtocolHeader()))
-            self._cut("not the protocol header of AMQP 0-9-1")
+            self.write(encode(ProtocolHeader()))
+            self.cut("not the protocol header of AMQP 0-9-1")
             return b""
         rest, self._head = self._head[len(PROTOCOL_HEADER) :], b""
         self.phase = Phase.START_OK
@@ -306,7 +309,7 @@ class Connection:
         try:
             refusal = answer_to(error, self._reader.next_type)
         except Abort as fatal:
-            self._cut(str(fatal))
+            self.cut(str(fatal))
             return
         number, payload = self._reader.skip()
         ticket = access.answer(number, payload) if refusal.code == 540 and number in self.channels else None
@@ -315,12 +318,12 @@ class Connection:
         if ticket is None:
             self.refuse(0, refusal)
         elif not self.channels[number].closing:
-            self._write(ticket)
+            self.write(ticket)
 
     def refuse(self, number: int, refusal: Refusal) -> None:
         """Raise a channel or a connection exception; before connection.open only the socket is closed (2.2.4)."""
         if self.phase is not Phase.RUNNING:
-            self._cut(str(refusal))
+            self.cut(str(refusal))
             return
         channel = self.channels.get(number)
         if refusal.hard or channel is None:
@@ -364,10 +367,17 @@ class Connection:
                 queue.drain()
                 host.queue_unused(queue)
 
-    def _cut(self, reason: str) -> None:
+    def cut(self, reason: str) -> None:
+        """Close the socket without a word."""
         _log.debug("connection cut: %s", reason)
         self.tear_down()
         self.end()
+
+    def cut_later(self, delay: float) -> None:
+        """Say nothing more, and close the socket after ``delay`` seconds."""
+        self.phase = Phase.REFUSED
+        self._deadline.cancel()
+        self._deadline = self.broker.clock.call_later(delay, self._too_late)
 
     def end(self) -> None:
         """Have the socket closed once the output is written."""
@@ -378,19 +388,7 @@ class Connection:
             self._wake()
 
     def _too_late(self) -> None:
-        self._cut("no progress within the time allowed")
-
-    def beat(self) -> None:
-        """Each half interval: send a heartbeat, and give up after two silent intervals (4.2.7/any-traffic-counts)."""
-        if self.phase is Phase.ENDED:
-            return
-        silent = 0.0 if self.blocked else self.broker.clock.time() - self._last_in
-        if silent >= 2 * self.heartbeat and not self.broker.defective("heartbeats-unwatched"):
-            self._cut(f"silent for {silent:.1f} s")
-            return
-        if not self.broker.defective("heartbeats-unsent"):
-            self._write(encode(Heartbeat()))
-        self.broker.clock.call_later(self.heartbeat / 2, self.beat)
+        self.cut("no progress within the time allowed")
 
 
 def _reply(refusal: Refusal, method: Method | None) -> dict[str, Any]:

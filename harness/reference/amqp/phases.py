@@ -10,6 +10,7 @@ class Phase(Enum):
     START_OK = auto()
     TUNE_OK = auto()
     OPEN = auto()
+    REFUSED = auto()
     RUNNING = auto()
     CLOSING = auto()
     ENDED = auto()

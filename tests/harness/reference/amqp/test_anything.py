@@ -36,7 +36,8 @@ STEPS = st.lists(
         st.tuples(st.sampled_from(["ack-all", "requeue-all"]), st.sampled_from(CHANNELS), st.integers(0, 4)),
         st.tuples(st.just("wait"), st.just(1), st.just(0)),
     ),
-    max_size=40,
+    min_size=15,
+    max_size=60,
 )
 
 
