@@ -18,6 +18,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
+from mqproof.harness.reporting.allure_measured import performance, write_measured
 from mqproof.harness.run import Run, cache_folder
 
 LOCKED = ("package.json", "package-lock.json")
@@ -57,15 +58,18 @@ class Reported:
 
 def render(runs: Sequence[Reported], page: Path) -> None:
     """Write the page of all ``runs``. Raises ReportUnavailable."""
-    shown = [one for one in runs if any(one.results.glob("*-result.json"))]
+    shown = [one for one in runs if any(one.results.glob("*-result.json")) or one.run.analyses or one.run.loads]
     if not shown:
-        raise ReportUnavailable("these runs hold no allure-results: make them with mqproof test")
+        raise ReportUnavailable("these runs hold no allure-results, captures or loads: make them with mqproof test")
     node = _node()
     allure = install(node)
     with tempfile.TemporaryDirectory(prefix="mqproof-report-") as name:
         work = Path(name)
         (work / "allurerc.mjs").write_text(configuration(shown, work / "out"), encoding="utf-8")
-        _run_allure(node, allure, work, [one.results for one in shown])
+        for number, one in enumerate(shown):
+            write_measured(one.run, work / f"measured-{number}")
+        measured = [work / f"measured-{number}" for number in range(len(shown))]
+        _run_allure(node, allure, work, [*(one.results for one in shown if one.results.is_dir()), *measured])
         made = next((work / "out").rglob("index.html"), None)
         if made is None:
             raise ReportUnavailable("Allure made no page of these results")
@@ -109,6 +113,7 @@ def configuration(runs: Sequence[Reported], output: Path) -> str:
             "groupBy": ["epic", "feature", "story"],
         }}},
         "variables": _variables(runs),
+        "performance": performance(one.run for one in runs),
         "categories": [{"name": name, "matchers": {"labels": {"verdict": verdict}}} for name, verdict in CATEGORIES],
     }  # fmt: skip
     if history is not None:

@@ -8,6 +8,7 @@ import subprocess
 import pytest
 from mqproof.harness.reporting import allure
 from mqproof.harness.reporting.allure import Reported, ReportUnavailable, configuration, render, repaired
+from mqproof.harness.reporting.allure_measured import performance, write_measured
 from mqproof.harness.run import Run
 
 PAGE = """<!DOCTYPE html><html><head><title>x</title></head><body>
@@ -98,3 +99,35 @@ def test_the_lock_file_names_no_address():
     assert len(packages) > 100
     assert all("integrity" in package for package in packages)
     assert "://" not in json.dumps(lock)
+
+
+def measured_run() -> Run:
+    account = {"bytes": {"by_layer": {"tcp": 10, "payload": 30}}, "messages": {"mqtt": {"qos1": {}}}}
+    account["messages"]["mqtt"]["qos1"]["overhead_per_delivered"] = 50.5
+    load = {"scenario": "welcome", "target": "a:1", "metrics": {"latency_us": {"p99": 900}}, "ledger": {"lost": 2}}
+    analysis = {"target": "a:1", "file": "captures/a.pcapng", "account": account}
+    return Run(targets=[TARGET], analyses=[analysis], loads=[load])
+
+
+def test_captures_and_loads_stand_beside_the_suites(tmp_path):
+    write_measured(measured_run(), tmp_path)
+    found = [json.loads(path.read_text()) for path in tmp_path.glob("*-result.json")]
+    results = {result["name"]: result for result in found}
+    assert results["captures/a.pcapng"]["status"] == "passed"
+    welcome = results["welcome"]
+    assert (welcome["status"], welcome["statusDetails"]["message"]) == ("failed", "the ledger: 2 lost")
+    sources = [attachment["source"] for result in results.values() for attachment in result["attachments"]]
+    assert all((tmp_path / source).stat().st_size > 0 for source in sources)
+
+
+def test_metrics_are_named_and_know_what_is_better(tmp_path):
+    write_measured(measured_run(), tmp_path)
+    files = [json.loads(path.read_text()) for path in tmp_path.glob("*-perf.json")]
+    samples = {sample["key"]: sample for file in files for sample in file}
+    named = performance([measured_run()])["metrics"]
+    assert samples["mqtt.qos1 overhead_per_delivered"]["value"] == 50.5
+    assert named["mqtt.qos1 overhead_per_delivered"]["unit"] == "B"
+    assert named["welcome metrics.latency_us.p99"] == {
+        "title": "welcome metrics.latency_us.p99", "unit": "µs", "better": "lower", "group": "load",
+    }  # fmt: skip
+    assert samples.keys() == named.keys()

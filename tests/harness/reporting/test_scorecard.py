@@ -1,9 +1,6 @@
 """The scorecard in a real browser: opens from a file, filters, opens cells, calls nobody, says no error."""
 
 import json
-import os
-import shutil
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -14,7 +11,6 @@ from mqproof.harness.run import Run
 from mqproof.harness.wires.base import Transcript
 from typer.testing import CliRunner
 
-CHROMIUM = shutil.which("chromium") or "/usr/bin/chromium"
 EVIL = "</script><script>window.evil = 1</script><img src=x onerror='window.evil=2'>"
 WORDS = "3.1.3.3/words"
 
@@ -51,69 +47,42 @@ def page_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder / "scorecard.html"
 
 
-@pytest.fixture(scope="module")
-def browser() -> Iterator[object]:
-    if not os.path.exists(CHROMIUM):
-        pytest.skip("chromium is not installed: apt-get install chromium")
-    from playwright.sync_api import sync_playwright
-
-    with sync_playwright() as playwright:
-        chromium = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
-        yield chromium
-        chromium.close()
-
-
-class Opened:
-    """A page, with everything that it requested and complained of."""
-
-    def __init__(self, browser, file: Path) -> None:
-        self.page = browser.new_page()
-        self.requests: list[str] = []
-        self.errors: list[str] = []
-        self.page.on("request", lambda request: self.requests.append(request.url))
-        self.page.on("console", lambda message: self.errors.append(message.text))
-        self.page.on("pageerror", lambda error: self.errors.append(str(error)))
-        self.page.goto(file.as_uri())
-
-    def rows(self) -> list[str]:
-        return self.page.locator("#matrix td:first-child code").all_inner_texts()
-
-
 @pytest.fixture
-def opened(browser, page_file) -> Iterator[Opened]:
-    found = Opened(browser, page_file)
+def opened(open_page, page_file):
+    found = open_page(page_file)
     yield found
-    assert found.errors == []
-    assert [url for url in found.requests if not url.startswith("data:")] == [page_file.as_uri()]
     assert found.page.evaluate("window.evil") is None
-    found.page.close()
+
+
+def rows(opened) -> list[str]:
+    return opened.page.locator("#matrix td:first-child code").all_inner_texts()
 
 
 def test_the_matrix_has_every_statement_of_the_specifications_that_were_tested(opened):
     from mqproof.harness.statements.registry import statements
 
-    assert len(opened.rows()) == sum(len(statements(spec)) for spec in ("amqp-0-9-1", "mqtt-3.1.1", "mqtt-5.0"))
-    assert opened.page.locator("#count").inner_text() == f"{len(opened.rows())} statements"
+    assert len(rows(opened)) == sum(len(statements(spec)) for spec in ("amqp-0-9-1", "mqtt-3.1.1", "mqtt-5.0"))
+    assert opened.page.locator("#count").inner_text() == f"{len(rows(opened))} statements"
 
 
 def test_filters_leave_what_was_asked_for(opened):
     page = opened.page
     page.fill("#search", WORDS)
-    assert opened.rows() == [WORDS]
+    assert rows(opened) == [WORDS]
     page.fill("#search", "")
     page.check("#differ")
-    assert opened.rows() == [WORDS]
+    assert rows(opened) == [WORDS]
     page.uncheck("#differ")
     for verdict in ("deviates", "conforms", "untested", "known-deviation", "unsupported"):
         page.uncheck(f"#verdicts input[value='{verdict}']")
-    assert opened.rows() == ["MQTT-4.3.3-13"]
+    assert rows(opened) == ["MQTT-4.3.3-13"]
     page.uncheck("#levels input[value='MUST']")
-    assert opened.rows() == []
+    assert rows(opened) == []
 
 
 def test_a_specification_can_be_chosen(opened):
     opened.page.select_option("#spec", "mqtt-3.1.1")
-    assert len(opened.rows()) == 141
+    assert len(rows(opened)) == 141
 
 
 def test_a_cell_opens_to_expected_actual_and_conversation(opened):

@@ -1,0 +1,120 @@
+"""Captures and loads as Allure results and performance metrics, written for one report beside those of the suites."""
+
+import hashlib
+import json
+from collections.abc import Iterable, Sequence
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+from mqproof.harness.compare import LOAD_METRICS, OVERHEAD, at, overheads_of
+from mqproof.harness.reporting.svg import bars
+from mqproof.harness.run import Run
+
+GROUPS = {"overhead": "Overhead per delivered message", "load": "Under load"}
+BROKEN_PROMISES = ("lost", "duplicated", "corrupted", "unexpected")
+LAYERS_SHOWN = 14
+
+
+def write_measured(run: Run, folder: Path) -> None:
+    """Write one result for each capture and load of the run, and the metrics, into ``folder``."""
+    folder.mkdir(parents=True, exist_ok=True)
+    moment = _milliseconds(run.started)
+    for analysis in run.analyses:
+        _write(folder, _capture(analysis, folder, moment))
+    for load in run.loads:
+        _write(folder, _load(load, folder, moment))
+    metrics = list(_metrics(run, moment))
+    if metrics:
+        (folder / f"{_name(run.started)}-perf.json").write_text(json.dumps(metrics), encoding="utf-8")
+
+
+def performance(runs: Iterable[Run]) -> dict[str, Any]:
+    """Return the part of Allure's configuration that names the metrics."""
+    metrics: dict[str, Any] = {}
+    for run in runs:
+        for metric in _metrics(run, 0):
+            key, better = metric["key"], "higher" if LOAD_METRICS.get(metric["key"].rpartition(" ")[2]) else "lower"
+            unit = "B" if metric["group"] == "overhead" else _unit(key)
+            metrics[key] = {"title": key, "unit": unit, "better": better, "group": metric["group"]}
+    return {"groups": {name: {"title": title} for name, title in GROUPS.items()}, "metrics": metrics}
+
+
+def _metrics(run: Run, moment: int) -> Iterable[dict[str, Any]]:
+    found = [(f"{name} {OVERHEAD}", value, "overhead") for name, value in overheads_of(run).items()]
+    for load in run.loads:
+        for path in LOAD_METRICS:
+            value = at(load, path)
+            if value is not None:
+                found.append((f"{load.get('scenario', 'load')} {path}", value, "load"))
+    for key, value, group in found:
+        yield {"id": _name(key), "key": key, "value": value, "start": moment, "stop": moment + 1, "group": group}
+
+
+def _capture(analysis: dict[str, Any], folder: Path, moment: int) -> dict[str, Any]:
+    account = analysis.get("account", {})
+    layers = account.get("bytes", {}).get("by_layer", {})
+    rows = sorted(((name, float(size)) for name, size in layers.items() if size), key=lambda row: -row[1])
+    attachments = [
+        _attached(folder, "bytes by layer", bars("Bytes by layer", rows[:LAYERS_SHOWN], "B"), "image/svg+xml", "svg"),
+        _attached(folder, "account", json.dumps(account, indent=1), "application/json", "json"),
+    ]
+    name = str(analysis.get("file", "capture"))
+    status = "passed" if not account.get("findings") else "broken"
+    return _result(name, "Captures", str(analysis.get("target", "")), status, "", attachments, moment, 1)
+
+
+def _load(load: dict[str, Any], folder: Path, moment: int) -> dict[str, Any]:
+    ledger = load.get("ledger", {})
+    broken = [f"{ledger[name]} {name}" for name in BROKEN_PROMISES if ledger.get(name)]
+    status, message = ("failed", "the ledger: " + ", ".join(broken)) if broken else ("passed", "")
+    attachments = [_attached(folder, "measured", json.dumps(load, indent=1), "application/json", "json")]
+    duration = int(1000 * (at(load, "duration_s") or at(load, "metrics.duration_s") or 0.001))
+    target = load.get("target", "")
+    name = str(target.get("name", "") if isinstance(target, dict) else target)
+    return _result(str(load.get("scenario", "load")), "Loads", name, status, message, attachments, moment, duration)
+
+
+def _result(
+    name: str, epic: str, target: str, status: str, message: str, attachments: Sequence[dict[str, str]], start: int,
+    duration: int,
+) -> dict[str, Any]:  # fmt: skip
+    labels = {"epic": epic, "feature": target or "all targets", "story": name, "target": target, "framework": "mqproof"}
+    return {
+        "uuid": _name(f"{epic} {name} {target} {start}"),
+        "historyId": _name(f"{epic} {name} {target}"),
+        "name": name,
+        "fullName": f"mqproof.{epic.lower()}#{name}",
+        "status": status,
+        "statusDetails": {"message": message} if message else {},
+        "stage": "finished",
+        "start": start,
+        "stop": start + duration,
+        "labels": [{"name": key, "value": value} for key, value in labels.items() if value],
+        "attachments": list(attachments),
+    }
+
+
+def _attached(folder: Path, name: str, text: str, kind: str, suffix: str) -> dict[str, str]:
+    source = f"{_name(name + text)}-attachment.{suffix}"
+    (folder / source).write_text(text, encoding="utf-8")
+    return {"name": name, "type": kind, "source": source}
+
+
+def _write(folder: Path, result: dict[str, Any]) -> None:
+    (folder / f"{result['uuid']}-result.json").write_text(json.dumps(result), encoding="utf-8")
+
+
+def _name(text: str) -> str:
+    return hashlib.sha256(text.encode()).hexdigest()[:32]
+
+
+def _milliseconds(moment: str) -> int:
+    try:
+        return int(datetime.fromisoformat(moment).timestamp() * 1000)
+    except ValueError:
+        return 0
+
+
+def _unit(key: str) -> str:
+    return "µs" if "latency_us" in key else "msg/s" if key.endswith("msg_s") else ""
