@@ -171,7 +171,7 @@ def recover_async(channel: Channel, arguments: dict[str, Any]) -> None:
     """basic.recover-async: what is not settled is sent again, marked as redelivered, under new delivery tags.
 
     With ``requeue`` to anybody, else to the original consumer ("the original recipient"); what came by basic.get, or
-    whose consumer has gone, is queued again. What a transaction settled is left alone.
+    whose consumer has gone or is stopped by channel.flow, is queued again. What a transaction settled is left alone.
     """
     deliveries = [delivery for delivery in channel.unacked.values() if not delivery.settling]
     channel.release(deliveries)
@@ -189,7 +189,7 @@ def recover_async(channel: Channel, arguments: dict[str, Any]) -> None:
 
 def _is_consumed(channel: Channel, delivery: Delivery) -> bool:
     consumer = delivery.consumer
-    return consumer is not None and channel.consumers.get(consumer.tag) is consumer
+    return consumer is not None and channel.flow and channel.consumers.get(consumer.tag) is consumer
 
 
 def ignore(channel: Channel, arguments: dict[str, Any]) -> None:

@@ -89,9 +89,9 @@ def delete(channel: Channel, arguments: dict[str, Any]) -> None:
         raise Refusal(406, f"queue '{queue.name}' in vhost '{channel.host.name}' in use")
     if arguments["if_empty"] and len(queue.ready):
         raise Refusal(406, f"queue '{queue.name}' in vhost '{channel.host.name}' not empty")
-    count = channel.host.delete_queue(queue)
     if not arguments["no_wait"]:
-        channel.send("queue.delete-ok", message_count=count)
+        channel.send("queue.delete-ok", message_count=len(queue.ready))  # before the consumers are told
+    channel.host.delete_queue(queue)
 
 
 HANDLERS: Final[dict[str, Handler]] = {

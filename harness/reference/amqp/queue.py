@@ -23,6 +23,8 @@ HOLD: Final = 0.5
 """Seconds for which a rejected message stays away from the channel that rejected it. Rule basic.reject.requeue/01
 forbids to deliver it there again, and allows to hold it and do so at a later stage: this is that stage."""
 
+_PASSED_MAX: Final = 100  # rejected entries that are passed over, lest a client that rejects thousands take our time
+
 
 class QueueHost(Protocol):
     """The virtual host, as a queue sees it."""
@@ -223,8 +225,8 @@ class Queue:
 
         An entry that nobody may have now (just rejected, or no-local) is passed over and keeps its place.
         """
-        candidates = [last] if (last := self._reversed_next()) else self.ready
-        for entry in candidates:
+        passed = 0
+        for entry in [last] if (last := self._reversed_next()) else self.ready:
             consumer = self.consumers.choose(entry)
             if consumer is not None:
                 self.ready.remove(entry)
@@ -232,6 +234,9 @@ class Queue:
                 return True
             if not self.consumers.waiting or not (self._picky or entry.held_from or entry.message.is_bulky):
                 return False
+            passed += bool(entry.held_from)
+            if passed > _PASSED_MAX:
+                return False  # the hold ends soon, and then this is called again
         return False
 
     def _reversed_next(self) -> Entry | None:

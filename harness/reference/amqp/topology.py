@@ -162,8 +162,8 @@ class VirtualHost:
             self.bind(self.exchanges[""], made, made.name, {})  # rule queue.declare/default-binding
         return made
 
-    def delete_queue(self, queue: Queue) -> int:
-        """Delete a queue and return how many messages waited in it.
+    def delete_queue(self, queue: Queue) -> None:
+        """Delete a queue.
 
         Its consumers are told; its messages go to its dead-letter exchange if it has one (rule queue.delete/01), with
         the reason ``deleted``.
@@ -176,7 +176,6 @@ class VirtualHost:
             consumer.channel.consumer_lost(consumer)
         for entry in waiting:
             self.dead_letter(queue, entry.message, "deleted")
-        return len(waiting)
 
     def queue_expired(self, queue: Queue) -> None:
         """Delete a queue that was not used for its x-expires (statement queue-ttl/01)."""

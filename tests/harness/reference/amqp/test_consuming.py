@@ -214,6 +214,22 @@ def test_rejected_message_can_be_fetched_on_its_channel(full):
     assert full.drain() == list(THREE)
 
 
+def test_thousands_of_rejections_hold_up_others_for_a_moment_only(connect, clock):
+    peer, other = connect(), connect()
+    peer.queue("q")
+    for number in range(3000):
+        peer.publish(b"%d" % number)
+    peer.consume()
+    peer.frames()
+    for tag in range(1, 3001):
+        peer.send("basic.reject", delivery_tag=tag, requeue=True)
+    peer.publish(b"fresh")
+    clock.advance(HOLD)
+    assert len(peer.deliveries()) == 3001
+    peer.call("channel.close")
+    assert len(other.drain()) == 3001
+
+
 def test_hold_ends_harmlessly_when_all_is_gone(full, clock):
     full.consume()
     full.frames()
@@ -247,6 +263,16 @@ def test_recover_goes_back_to_the_same_or_to_any_consumer(full, requeue):
     full.call("basic.recover", requeue=requeue)
     tags = [full.expect_content("basic.deliver")[0]["consumer_tag"] for _ in range(3)]
     assert set(tags) == ({"first", "second"} if requeue else {"first"})
+
+
+def test_recover_respects_a_stopped_flow(full):
+    full.consume()
+    full.frames()
+    full.call("channel.flow", active=False)
+    full.call("basic.recover", requeue=False)
+    full.expect_nothing()
+    full.call("channel.flow", active=True)
+    assert [(body, again) for _, body, again in full.deliveries()] == [(body, True) for body in THREE]
 
 
 def test_recover_queues_again_what_was_fetched(full):

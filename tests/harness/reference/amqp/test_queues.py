@@ -190,6 +190,14 @@ def test_deleted_queue_cancels_consumers_that_can_be_told(connect, able):
     peer.consume(tag="t")
 
 
+def test_delete_is_answered_before_its_consumers_are_told(connect):
+    peer = connect(consumer_cancel_notify=True)
+    peer.queue("q")
+    peer.consume()
+    peer.call("queue.delete", queue="q")
+    peer.expect("basic.cancel", consumer_tag="c")
+
+
 @pytest.mark.parametrize(
     "arguments",
     [
