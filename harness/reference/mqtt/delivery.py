@@ -59,6 +59,7 @@ class Delivery:
     group: tuple[str, str] | None = None  # (filter, ShareName) of the shared subscription that chose this session
     packet_id: int | None = None
     dup: bool = False
+    serial: int = 0  # place in the session's queue
 
 
 class Outbox:
@@ -73,6 +74,7 @@ class Outbox:
         self._released: dict[int, Delivery] = {}  # PUBREL sent, no PUBCOMP came
         self._finished: deque[Delivery] = deque(maxlen=8)  # for a defect only
         self._next_id = 1
+        self._serial = 0
         self._window = LAST_ID
         self.quota = LAST_ID
         self.octets = 0
@@ -123,30 +125,35 @@ class Outbox:
 
     def offer(self, delivery: Delivery) -> None:
         """Put a message at the end of the queue."""
+        self._serial += 1
+        delivery.serial = self._serial
         (self._waiting if delivery.qos else self._at_most_once).append(delivery)
         self.octets += delivery.message.size
 
     def take(self, now: float) -> Delivery | None:
         """Return what may be sent now, with its packet identifier; None when nothing waits or the window is full."""
-        while self._at_most_once:
-            delivery = self._at_most_once.popleft()
-            self.octets -= delivery.message.size
-            if not self._expired(delivery, now):
-                return delivery
-        if self.quota <= 0:
-            return None  # MQTT-4.9.0-2
-        while self._again:
+        while self.quota > 0 and self._again:
             delivery = self._again.popleft()
             if self._sent.get(delivery.packet_id or 0) is delivery:
                 self.quota -= 1
                 return delivery
-        while self._waiting and len(self._sent) + len(self._released) < LAST_ID:
-            delivery = self._waiting.popleft()
+        while queue := self._next_queue():
+            delivery = queue.popleft()
             if self._expired(delivery, now):  # MQTT-3.3.2-5
                 self.octets -= delivery.message.size
-                continue
-            return self._send_first(delivery)
+            elif delivery.qos:
+                return self._send_first(delivery)
+            else:
+                self.octets -= delivery.message.size
+                return delivery
         return None
+
+    def _next_queue(self) -> deque[Delivery] | None:
+        """The queue whose turn it is: the older message's, but QoS 1 and 2 only within the window (MQTT-4.9.0-2)."""
+        first, second = self._at_most_once, self._waiting
+        if not second or self.quota <= 0 or len(self._sent) + len(self._released) >= LAST_ID:
+            return first or None
+        return first if first and first[0].serial < second[0].serial else second
 
     def _expired(self, delivery: Delivery, now: float) -> bool:
         return delivery.message.expired(now) and not self._defective("expiry-ignored")

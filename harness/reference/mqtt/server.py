@@ -106,6 +106,12 @@ class SocketClient(asyncio.Protocol):
             self._server.loop.call_later(1.0, self._transport.abort)
 
 
+    def abort(self) -> None:
+        """Close at once, whatever still waits."""
+        if self._transport:
+            self._transport.abort()
+
+
 class Server:
     """A broker that listens on loopback or wherever it is told to."""
 
@@ -163,6 +169,9 @@ class Server:
             if client.connection.phase is Phase.OPEN:
                 client.connection.disconnect(ReasonCode.SERVER_SHUTTING_DOWN, "server shutting down")
             client.close()
+        await asyncio.sleep(0)  # what the sockets took at once is on its way
+        for client in list(self.clients):
+            client.abort()
         await asyncio.sleep(0)
 
 

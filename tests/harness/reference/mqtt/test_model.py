@@ -8,8 +8,8 @@ from hypothesis import strategies as st
 from mqproof.dissectors.mqtt.codec import Disconnect, Puback, Pubcomp, Publish, Pubrec, Pubrel, Unsubscribe
 from mqproof.dissectors.mqtt.tables import Version
 
-FILTERS = ["a", "a/b", "a/+", "a/#", "+/b", "#", "+", "/a"]
-TOPICS = ["a", "a/b", "a/c", "b", "/a", "$a/b"]
+FILTERS = ["a", "a/b", "a/+", "a/#", "+/b", "#", "$a/+"]
+TOPICS = ["a", "a/b", "a/", "$a/b"]
 WHO = st.sampled_from(["x", "y"])
 STEP = st.one_of(
     st.tuples(st.just("subscribe"), WHO, st.sampled_from(FILTERS), st.integers(0, 2)),
@@ -82,12 +82,12 @@ def read(client, packets=()):
     return found
 
 
-@given(version=st.sampled_from([Version.V3_1_1, Version.V5_0]), steps=st.lists(STEP, max_size=30))
+@given(version=st.sampled_from([Version.V3_1_1, Version.V5_0]), steps=st.lists(STEP, min_size=12, max_size=40))
 @settings(max_examples=300, deadline=None)
 def test_random_conversation(make_world_once, version, steps):
     world, model, clients, serial = make_world_once(), Model(), {}, count(1)
     world.broker.retained.remove("$SYS/broker/version")
-    for action, who, *more in steps:
+    for action, who, *more in [("arrive", "x", True), ("arrive", "y", True), *steps]:
         early = []
         if action == "arrive":
             if who in clients:

@@ -124,6 +124,20 @@ def test_stop_says_good_bye(serve):
         assert stream.read() is None
 
 
+def test_stop_waits_for_nobody(serve):
+    """A client that does not read cannot keep a broker from ending, and no socket stays behind."""
+    handle = serve()
+    with closing(connected(handle.port, "still")) as still, closing(connected(handle.port, "pub")) as publisher:
+        still.send(Subscribe(1, (Subscription("t", 0),)))
+        still.read()
+        for _ in range(20):
+            publisher.send(Publish("t", b"x" * 1_000_000))
+        publisher.send(Pingreq())
+        assert publisher.read() == Pingresp()
+        handle.stop()
+        assert not handle._server.clients
+
+
 def test_unknown_defect_leaves_nothing_running():
     from threading import active_count
 
