@@ -1,5 +1,7 @@
 """Removes what a test made on the broker, on a connection of its own, whatever state the test left the others in."""
 
+from typing import Any
+
 from mqproof.dissectors.amqp.codec import method
 from mqproof.harness.targets.target import Target
 from mqproof.harness.verdicts import Blocked
@@ -22,7 +24,7 @@ def remove(target: Target, things: Things) -> None:
         wire.close()
 
 
-def _delete(wire: AmqpWire, name: str, **entity: str) -> None:
+def _delete(wire: AmqpWire, name: str, **entity: Any) -> None:
     wire.send(method(name, **entity))
     answer = wire.expect(f"{name}-ok", "channel.close", "connection.close")
     if answer.name == "connection.close":

@@ -7,6 +7,7 @@ because it is a precondition of what a test examines. Every step has a deadline.
 import time
 from collections import deque
 from collections.abc import Callable, Iterable
+from contextvars import ContextVar
 from typing import Any
 
 from mqproof.dissectors.amqp.codec import ContentHeader, Decoder, Frame, Malformed, encode, method
@@ -18,6 +19,7 @@ from mqproof.harness.wires.amqp_verbs import Things
 from mqproof.harness.wires.base import Connection, End, Ended, Transcript
 
 STEP = 5.0  # seconds for one reply
+least_patience: ContextVar[float] = ContextVar("least_patience", default=0.0)  # for what runs beside many others
 CLOSES = ("channel.close", "connection.close")
 
 
@@ -133,7 +135,7 @@ class Link:
 
 def within(seconds: float) -> float:
     """Return the moment of ``time.monotonic`` that lies so many seconds ahead, patience counted in."""
-    return time.monotonic() + patience.seconds(seconds)
+    return time.monotonic() + max(patience.seconds(seconds), seconds * least_patience.get())
 
 
 class Refused(Exception):

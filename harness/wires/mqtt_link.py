@@ -51,6 +51,7 @@ class MqttLink:
         self.belongings = belongings
         self.transcript = Transcript(f"{title} ({version.spec})")
         self.inbox: deque[Packet] = deque()
+        self.heard: list[Packet] = []  # every packet that came, in order
         self.ended: Ended | None = None
         self._decoder = Decoder(version)
         self._kept = False
@@ -115,6 +116,7 @@ class MqttLink:
         return [len(line.octets) for line in self.transcript.lines if line.direction == "<"]
 
     def _note(self, packet: Packet) -> None:
+        self.heard.append(packet)
         self.transcript.add("<", self._decoder.last_frame_octets, describe(packet))
         name = prop(packet.properties, "assigned_client_identifier") if isinstance(packet, Connack) else None
         if name and self._kept:

@@ -15,6 +15,7 @@ import pytest
 from mqproof.harness.plugin.fixtures import Cleanup, Names
 from mqproof.harness.plugin.state import state_of
 from mqproof.harness.targets.target import Target
+from mqproof.harness.wires.amqp_link import least_patience
 from mqproof.harness.wires.base import Transcript
 
 THREADS = 48
@@ -62,6 +63,7 @@ class Conversations:
 
         def converse() -> None:
             cleanup = Cleanup()
+            least_patience.set(1.0)
             try:
                 test(self.make_wires(target, lambda kind: make_name(f"{kind}-{label}"), cleanup, transcripts), **given)
             finally:

@@ -1,6 +1,7 @@
 """Fixtures of the AMQP suites: connections of two kinds, and the names of what a test makes."""
 
 from collections.abc import Callable, Iterator
+from typing import Any
 
 import pytest
 from mqproof.harness.clients.amqp import AmqpClient
@@ -25,7 +26,7 @@ class Wires:
         self._cleanup = cleanup
         self._transcripts = transcripts
 
-    def __call__(self, **options: int) -> AmqpWire:
+    def __call__(self, **options: Any) -> AmqpWire:
         """Return a connection with channel 1 open; ``options`` are limits for tune-ok."""
         return self.raw().open(**options)
 
@@ -37,7 +38,7 @@ class Wires:
         except Blocked:
             raise Untested(f"needs a second virtual host, {OTHER_VHOST!r}, that the user may open") from None
 
-    def raw(self, **changes: object) -> AmqpWire:
+    def raw(self, **changes: Any) -> AmqpWire:
         """Return a connected socket on which nothing has been said; ``changes``: fields of the target."""
         wire = AmqpWire(
             self._target.with_(**changes), self._things, title=f"AMQP wire {len(self._transcripts) + 1}"

@@ -7,8 +7,6 @@ from mqproof.harness.verdicts import Unsupported
 from mqproof.harness.wires.amqp import CAPABILITIES
 from mqproof.suites.amqp.ahead import ahead
 
-LIMITS = ("channel_max", "frame_max", "heartbeat")
-
 
 def offer(wire, limit):
     """Log in and return what the broker offers for a limit; 0 would set none."""
@@ -94,7 +92,8 @@ def test_login_is_answered_by_the_limits_that_the_broker_proposes(wires):
     wire = wires.raw()
     wire.greet()
     wire.log_in()
-    assert set(wire.must_receive("connection.tune", channel=0).arguments) == set(LIMITS)
+    limits = wire.must_receive("connection.tune", channel=0).arguments
+    assert limits["frame_max"] == 0 or limits["frame_max"] >= FRAME_MIN_SIZE
 
 
 @pytest.mark.normative("amqp-0-9-1:connection.tune.frame-max/minimum")
