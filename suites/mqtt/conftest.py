@@ -1,6 +1,6 @@
 """Fixtures of the MQTT suites: connections of two kinds, and the names of what a test makes."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
@@ -12,6 +12,7 @@ from mqproof.harness.wires.base import Transcript
 from mqproof.harness.wires.mqtt import MqttWire
 from mqproof.harness.wires.mqtt_janitor import remove
 from mqproof.harness.wires.mqtt_link import Belongings
+from mqproof.suites.mqtt.ahead import MqttConversations, is_ahead
 
 
 class Wires:
@@ -85,3 +86,30 @@ def clients(
         return client
 
     return connect
+
+
+@pytest.fixture(scope="session")
+def conversations() -> Iterator[MqttConversations]:
+    """The conversations that run ahead, on threads."""
+    begun = MqttConversations(Wires)
+    yield begun
+    begun.pool.shutdown(cancel_futures=True)
+
+
+@pytest.fixture(autouse=True)
+def _begin_ahead(request: pytest.FixtureRequest, target: Target, conversations: MqttConversations) -> None:
+    conversations.begin_all(request.session, target)
+
+
+@pytest.fixture
+def ahead_result(
+    request: pytest.FixtureRequest, conversations: MqttConversations, transcripts: list[Transcript], _begin_ahead: None
+) -> Callable[[], None]:
+    """Waits for the conversation of a test that runs ahead."""
+    return conversations.result(request.node, transcripts)
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Judge what runs ahead last, so that its time passes while the others run."""
+    items.sort(key=is_ahead)

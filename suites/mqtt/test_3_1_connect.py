@@ -1,0 +1,233 @@
+"""Section 3.1: CONNECT, its format, and what becomes of one that breaks it."""
+
+import pytest
+from mqproof.dissectors.mqtt.tables import CONNECT_RETURN_CODES, REASON_CODES, PacketType
+from mqproof.harness.wires.mqtt_packets import CONNACK, DISCONNECT
+from mqproof.suites.mqtt.octets import connect, packet, publish, subscribe
+
+ID = b"mqproof"
+USER, PASSWORD, WILL, WILL_RETAIN = 0x80, 0x40, 0x04, 0x20
+
+
+@pytest.mark.normative(
+    "mqtt-3.1.1:MQTT-3.1.0-1", "mqtt-3.1.1:MQTT-4.8.0-1", "mqtt-5.0:MQTT-3.1.0-1", "mqtt-5.0:MQTT-4.13.1-1",
+)  # fmt: skip
+@pytest.mark.parametrize("first", ["PUBLISH", "SUBSCRIBE", "PINGREQ", "DISCONNECT", "CONNACK"])
+def test_first_packet_other_than_connect_ends_the_connection(wires, topic, first):
+    wire = wires.raw()
+    wire.send({
+        "PUBLISH": publish(wire, topic.encode()),
+        "SUBSCRIBE": subscribe(wire, topic.encode()),
+        "PINGREQ": b"\xc0\0",
+        "DISCONNECT": b"\xe0\0",
+        "CONNACK": packet(0x20, b"\0\0", b"\0" if wire.is_v5 else b""),
+    }[first])  # fmt: skip
+    wire.must_close(probe=False, lenient=True)
+
+
+@pytest.mark.normative("mqtt-5.0:MQTT-3.14.0-1", "mqtt-5.0:MQTT-3.2.0-1")
+@pytest.mark.parametrize("first", [b"\xc0\0", b"\x30\x05\0\1a\0x", b"\x82\x07\0\1\0\0\1a\0"])
+def test_server_says_nothing_before_connack(wires, first):
+    wire = wires.raw()
+    wire.send(first)
+    wire.reaction(probe=False)
+    assert list(wire.inbox) == []
+
+
+@pytest.mark.normative(
+    "mqtt-3.1.1:MQTT-3.1.0-2", "mqtt-3.1.1:MQTT-4.8.0-1", "mqtt-5.0:MQTT-3.1.0-2", "mqtt-5.0:MQTT-4.13.1-1",
+)  # fmt: skip
+def test_second_connect_ends_the_connection(wire):
+    wire.send(wire.connect_packet(wire.client_id))
+    wire.must_close()
+
+
+@pytest.mark.normative("mqtt-3.1.1:MQTT-3.1.2-1", "mqtt-5.0:MQTT-3.1.2-1")
+@pytest.mark.parametrize("name", [b"MQTX", b"mqtt", b"", b"MQTT ", b"MQTTT", b"HTTP"])
+def test_wrong_protocol_name_is_not_served(wires, name):
+    wire = wires.raw()
+    wire.send(connect(wire, ID, name=name))
+    octets, ended = wire.rest()
+    assert (ended.closed, is_acceptance(octets)) == (True, False)
+
+
+@pytest.mark.normative("mqtt-3.1.1:MQTT-3.1.2-2", "mqtt-3.1.1:MQTT-3.2.2-5", "mqtt-3.1.1:MQTT-3.2.2-4")
+@pytest.mark.parametrize("level", [6, 99, 127])
+def test_unsupported_protocol_level_is_refused_with_code_1(wires, level):
+    """A server that speaks 5.0, too, may take the unknown level for a successor of 5.0 and answer as 5.0 says."""
+    wire = wires.raw()
+    wire.send(connect(wire, ID, level=level))
+    octets, ended = wire.rest()
+    legal = {b"\x20\x02\x00\x01"} | ({octets[:4]} if octets[3:4] == b"\x84" and is_bilingual(wires) else set())
+    assert (ended.closed, octets[:4] in legal) == (True, True), f"the answer is {octets.hex(' ')}"
+
+
+@pytest.mark.normative("mqtt-5.0:MQTT-3.1.2-2", "mqtt-5.0:MQTT-3.2.2-7", "mqtt-5.0:MQTT-3.2.2-6")
+@pytest.mark.parametrize("level", [6, 99, 127])
+def test_unsupported_protocol_version_ends_the_connection(wires, level):
+    wire = wires.raw()
+    wire.send(connect(wire, ID, level=level))
+    octets, ended = wire.rest()
+    assert ended.closed
+    assert octets[2:4] in (b"", b"\x00\x84", b"\x00\x01")
+
+
+@pytest.mark.normative(
+    "mqtt-3.1.1:MQTT-3.1.2-3", "mqtt-3.1.1:MQTT-3.1.4-1", "mqtt-5.0:MQTT-3.1.2-3", "mqtt-5.0:MQTT-3.1.4-1",
+)  # fmt: skip
+def test_reserved_connect_flag_ends_the_connection(wires):
+    wire = wires.raw()
+    wire.send(connect(wire, wires.names.client_id().encode(), flags=3))
+    wire.must_close(probe=False)
+
+
+@pytest.mark.normative("mqtt-3.1.1:MQTT-3.1.4-1", "mqtt-5.0:MQTT-3.1.4-1")
+@pytest.mark.parametrize(("flags", "fields"), [
+    pytest.param(
+        WILL | 0x18, [ID, b"will", b"gone"], id="will QoS 3",
+        marks=pytest.mark.normative("mqtt-3.1.1:MQTT-3.1.2-14", "mqtt-5.0:MQTT-3.1.2-12"),
+    ),
+    pytest.param(
+        0x08, [ID], id="will QoS 1 without will",
+        marks=pytest.mark.normative("mqtt-3.1.1:MQTT-3.1.2-13", "mqtt-3.1.1:MQTT-3.1.2-11", "mqtt-5.0:MQTT-3.1.2-11"),
+    ),
+    pytest.param(
+        0x10, [ID], id="will QoS 2 without will",
+        marks=pytest.mark.normative("mqtt-3.1.1:MQTT-3.1.2-13", "mqtt-3.1.1:MQTT-3.1.2-11", "mqtt-5.0:MQTT-3.1.2-11"),
+    ),
+    pytest.param(
+        WILL_RETAIN, [ID], id="will retain without will",
+        marks=pytest.mark.normative("mqtt-3.1.1:MQTT-3.1.2-15", "mqtt-3.1.1:MQTT-3.1.2-11", "mqtt-5.0:MQTT-3.1.2-13"),
+    ),
+    pytest.param(
+        WILL, [ID], id="will without its fields",
+        marks=pytest.mark.normative("mqtt-3.1.1:MQTT-3.1.2-9", "mqtt-5.0:MQTT-3.1.2-9"),
+    ),
+    pytest.param(
+        0, [ID, b"will", b"gone"], id="fields of a will without will",
+        marks=pytest.mark.normative("mqtt-3.1.1:MQTT-3.1.2-11"),
+    ),
+    pytest.param(
+        USER, [ID], id="user name missing",
+        marks=pytest.mark.normative("mqtt-3.1.1:MQTT-3.1.2-19", "mqtt-5.0:MQTT-3.1.2-17"),
+    ),
+    pytest.param(
+        0, [ID, b"user"], id="user name without flag",
+        marks=pytest.mark.normative("mqtt-3.1.1:MQTT-3.1.2-18", "mqtt-5.0:MQTT-3.1.2-16"),
+    ),
+    pytest.param(
+        USER | PASSWORD, [ID, b"user"], id="password missing",
+        marks=pytest.mark.normative("mqtt-3.1.1:MQTT-3.1.2-21", "mqtt-5.0:MQTT-3.1.2-19"),
+    ),
+    pytest.param(
+        USER, [ID, b"user", b"secret"], id="password without flag",
+        marks=pytest.mark.normative("mqtt-3.1.1:MQTT-3.1.2-20", "mqtt-5.0:MQTT-3.1.2-18"),
+    ),
+    pytest.param(
+        0, [], id="no client id",
+        marks=pytest.mark.normative("mqtt-3.1.1:MQTT-3.1.3-3", "mqtt-5.0:MQTT-3.1.3-3"),
+    ),
+    pytest.param(
+        USER | PASSWORD, [ID, b"\xff\xfe", b"user"], id="password before user name",
+        marks=pytest.mark.normative(
+            "mqtt-3.1.1:MQTT-3.1.3-1", "mqtt-3.1.1:MQTT-3.1.3-11", "mqtt-5.0:MQTT-3.1.3-1", "mqtt-5.0:MQTT-3.1.3-12",
+        ),
+    ),
+    pytest.param(
+        0, [b"mqproof\xed\xa0\x80"], id="client id not UTF-8",
+        marks=pytest.mark.normative("mqtt-3.1.1:MQTT-3.1.3-4", "mqtt-5.0:MQTT-3.1.3-4"),
+    ),
+    pytest.param(
+        WILL, [ID, b"\xc3\x28", b"gone"], id="will topic not UTF-8",
+        marks=pytest.mark.normative("mqtt-3.1.1:MQTT-3.1.3-10", "mqtt-5.0:MQTT-3.1.3-11"),
+    ),
+    pytest.param(
+        USER, [ID, b"\xc3\x28"], id="user name not UTF-8",
+        marks=pytest.mark.normative("mqtt-3.1.1:MQTT-3.1.3-11", "mqtt-5.0:MQTT-3.1.3-12"),
+    ),
+])  # fmt: skip
+def test_connect_of_wrong_format_ends_the_connection(wires, flags, fields):
+    """5.0 allows a CONNACK with a reason code first."""
+    wire = wires.raw()
+    wire.send(connect(wire, *fields, flags=flags | 2))
+    wire.must_close(probe=False)
+
+
+@pytest.mark.normative("mqtt-3.1.1:MQTT-3.1.4-1", "mqtt-3.1.1:MQTT-3.2.2-6")
+@pytest.mark.parametrize(("flags", "fields"), [(3, [ID]), (0x1E, [ID, b"will", b"gone"]), (0x82, [ID]), (0x02, [])])
+def test_malformed_connect_gets_no_connack(wires, flags, fields):
+    """Section 3.1.4 asks to close without CONNACK; no return code stands for a malformed packet."""
+    wire = wires.raw()
+    wire.send(connect(wire, *fields, flags=flags))
+    wire.reaction(probe=False)
+    assert wire.arrived(CONNACK) == []
+
+
+@pytest.mark.normative("mqtt-3.1.1:MQTT-3.1.2-22", "mqtt-3.1.1:MQTT-3.1.4-1")
+def test_password_without_user_name_ends_the_connection(wires):
+    wire = wires.raw()
+    wire.send(connect(wire, ID, b"secret", flags=PASSWORD | 2))
+    wire.must_close(probe=False)
+
+
+@pytest.mark.normative("mqtt-3.1.1:MQTT-3.1.4-5", "mqtt-5.0:MQTT-3.1.4-6")
+@pytest.mark.parametrize("refusal", ["level", "reserved flag"])
+def test_what_follows_a_refused_connect_is_not_processed(wires, topic, refusal):
+    subscriber, refused = wires(), wires.raw()
+    subscriber.subscribe(topic, qos=1)
+    client_id = wires.names.client_id().encode()
+    opening = connect(refused, client_id, **({"level": 99} if refusal == "level" else {"flags": 3}))
+    refused.send(opening, publish(refused, topic.encode(), b"sneaked in"))
+    refused.rest()
+    assert subscriber.settle(wires()) == []
+
+
+@pytest.mark.normative("mqtt-3.1.1:MQTT-3.1.4-2", "mqtt-5.0:MQTT-3.1.4-3")
+def test_new_connection_with_the_same_client_id_closes_the_older_one(wires, client_id):
+    older = wires(client_id)
+    wires(client_id)
+    older.must_close({0x8E}, probe=False)
+
+
+@pytest.mark.normative("mqtt-3.1.1:MQTT-3.1.4-2", "mqtt-5.0:MQTT-3.1.4-3")
+def test_taken_over_connection_is_closed_for_the_newer_and_not_the_reverse(wires, client_id):
+    wires(client_id)
+    newer = wires(client_id)
+    newer.must_stay()
+
+
+@pytest.mark.normative("mqtt-5.0:MQTT-3.1.4-3", "mqtt-5.0:MQTT-3.14.2-1", "mqtt-5.0:MQTT-3.14.2-2")
+def test_disconnect_of_a_taken_over_connection_says_so(wires, client_id):
+    """To send DISCONNECT is not demanded; where it comes, its code must be a defined one."""
+    older = wires(client_id)
+    wires(client_id)
+    older.reaction(probe=False)
+    said = [p.reason_code in REASON_CODES[PacketType.DISCONNECT] for p in older.arrived(DISCONNECT)]
+    assert said in ([], [True])
+
+
+@pytest.mark.normative(
+    "mqtt-3.1.1:MQTT-3.2.2-5", "mqtt-3.1.1:MQTT-3.2.2-4", "mqtt-5.0:MQTT-3.2.2-6", "mqtt-5.0:MQTT-3.2.2-7",
+    "mqtt-5.0:MQTT-3.2.2-8", "mqtt-5.0:MQTT-3.1.4-2", "mqtt-5.0:MQTT-4.13.2-1",
+)  # fmt: skip
+def test_refusal_says_no_session_and_closes(wires, client_id):
+    """3.1.1: a level that the server cannot know. 5.0: a method of authentication that it cannot know."""
+    wires(client_id, keep=True).disconnect()
+    wire = wires.raw()
+    if wire.is_v5:
+        wire.send(wire.connect_packet(client_id, keep=True, properties={"authentication_method": "mqproof unknown"}))
+        codes = REASON_CODES[PacketType.CONNACK] - {0}
+    else:
+        wire.send(connect(wire, client_id.encode(), flags=0, level=99))
+        codes = frozenset(CONNECT_RETURN_CODES) - {0} | ({0x84} if is_bilingual(wires) else set())
+    wire.must_close(codes, probe=False)
+    assert [p.session_present for p in wire.arrived(CONNACK)] in ([], [False])
+
+
+def is_acceptance(octets):
+    return octets[:1] == b"\x20" and octets[3:4] == b"\0"
+
+
+def is_bilingual(wires):
+    return "mqtt-5.0" in wires.target.capabilities
+

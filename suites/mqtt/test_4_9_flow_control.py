@@ -1,0 +1,111 @@
+"""MQTT 5.0 sections 3.3.4 and 4.9: Receive Maximum, in both directions."""
+
+import pytest
+from mqproof.harness.verdicts import Unsupported
+from mqproof.harness.wires.mqtt_packets import PUBACK, PUBCOMP, PUBLISH, PUBREC, PUBREL
+
+
+@pytest.mark.normative("mqtt-5.0:MQTT-3.3.4-9", "mqtt-5.0:MQTT-4.9.0-2", "mqtt-5.0:MQTT-4.9.0-1")
+@pytest.mark.parametrize("qos", [1, 2])
+@pytest.mark.parametrize("window", [1, 3])
+def test_server_keeps_within_the_clients_receive_maximum(wires, topic, qos, window):
+    subscriber, publisher = wires(properties={"receive_maximum": window}), wires()
+    subscriber.subscribe(topic, qos=qos)
+    for number in range(window + 3):
+        publisher.deliver(topic, f"{number}".encode(), qos=qos)
+    subscriber.ping()
+    quota = len(subscriber.arrived(PUBLISH))
+    subscriber.ping()
+    assert (quota, subscriber.arrived(PUBLISH)) == (window, [])
+
+
+@pytest.mark.normative("mqtt-5.0:MQTT-3.3.4-9", "mqtt-5.0:MQTT-4.9.0-1", "mqtt-5.0:MQTT-4.9.0-2")
+@pytest.mark.parametrize("qos", [1, 2])
+def test_window_opens_with_each_acknowledgement(wires, topic, qos):
+    subscriber, publisher = wires(properties={"receive_maximum": 1}), wires()
+    subscriber.subscribe(topic, qos=qos)
+    bodies = [f"{number}".encode() for number in range(4)]
+    for body in bodies:
+        publisher.deliver(topic, body, qos=qos)
+    got = []
+    for _ in bodies:
+        message = subscriber.must_receive(PUBLISH)
+        got.append(message.payload)
+        acknowledge(subscriber, message)
+    assert got == bodies
+
+
+@pytest.mark.normative("mqtt-5.0:MQTT-4.9.0-2", "mqtt-5.0:MQTT-3.3.4-9")
+def test_window_stays_shut_until_pubcomp(wires, topic):
+    """A PUBREC below 0x80 gives nothing back; PUBCOMP does."""
+    subscriber, publisher = wires(properties={"receive_maximum": 1}), wires()
+    subscriber.subscribe(topic, qos=2)
+    for body in (b"1", b"2"):
+        publisher.deliver(topic, body, qos=2)
+    first = subscriber.expect(PUBLISH)
+    subscriber.send(PUBREC, packet_id=first.packet_id)
+    subscriber.expect(PUBREL)
+    subscriber.ping()
+    early = subscriber.arrived(PUBLISH)
+    subscriber.send(PUBCOMP, packet_id=first.packet_id)
+    assert (early, subscriber.must_receive(PUBLISH).payload) == ([], b"2")
+
+
+@pytest.mark.normative("mqtt-5.0:MQTT-4.9.0-1")
+@pytest.mark.parametrize(("qos", "answer"), [(1, PUBACK), (2, PUBREC)])
+def test_refusal_opens_the_window(wires, topic, qos, answer):
+    subscriber, publisher = wires(properties={"receive_maximum": 1}), wires()
+    subscriber.subscribe(topic, qos=qos)
+    for body in (b"1", b"2"):
+        publisher.deliver(topic, body, qos=qos)
+    first = subscriber.expect(PUBLISH)
+    subscriber.send(answer, packet_id=first.packet_id, reason_code=0x80)
+    assert subscriber.must_receive(PUBLISH).payload == b"2"
+
+
+@pytest.mark.normative("mqtt-5.0:MQTT-4.9.0-3", "mqtt-5.0:MQTT-3.3.4-10")
+def test_other_packets_are_handled_while_the_window_is_shut(wires, topic):
+    """PINGRESP, SUBACK, UNSUBACK, PUBACK and messages at QoS 0 come through."""
+    subscriber, publisher = wires(properties={"receive_maximum": 1}), wires()
+    subscriber.subscribe(topic, qos=1)
+    for body in (b"1", b"2", b"3"):
+        publisher.deliver(topic, body, qos=1)
+    subscriber.expect(PUBLISH, payload=b"1")
+    subscriber.ping()
+    subscriber.subscribe(f"{topic}/0", qos=0)
+    subscriber.unsubscribe(f"{topic}/none")
+    subscriber.deliver(f"{topic}/mine", qos=1)
+    publisher.deliver(f"{topic}/0", b"at qos 0")
+    assert subscriber.must_receive(PUBLISH).payload == b"at qos 0"
+
+
+@pytest.mark.normative("mqtt-5.0:MQTT-3.3.4-7", "mqtt-5.0:MQTT-4.9.0-1")
+def test_server_takes_as_many_messages_as_its_receive_maximum(wires, topic):
+    """One more may end the connection (0x93); these may not."""
+    wire = wires()
+    window = dict(wire.connack.properties).get("receive_maximum", 65535)
+    if window > 2000:
+        raise Unsupported("the server's Receive Maximum is too large to fill")
+    for number in range(1, window + 1):
+        wire.publish(topic, qos=2, packet_id=number)
+    answers = wire.take(window, PUBREC)
+    wire.must_stay()
+    assert [p.packet_id for p in answers] == list(range(1, window + 1))
+
+
+@pytest.mark.normative("mqtt-5.0:MQTT-3.3.4-7", "mqtt-5.0:MQTT-4.13.1-1")
+def test_server_that_is_flooded_closes_with_a_reason_or_copes(wires, topic):
+    wire = wires()
+    window = dict(wire.connack.properties).get("receive_maximum", 65535)
+    if window > 2000:
+        raise Unsupported("the server's Receive Maximum is too large to exceed")
+    for number in range(1, window + 3):
+        wire.publish(topic, qos=2, packet_id=number)
+    wire.must_close({0x93, 0x81, 0x82}, lenient=True)
+
+
+def acknowledge(subscriber, message):
+    """Finish the exchange of one message."""
+    subscriber.answer(message)
+    if message.qos == 2:
+        subscriber.answer(subscriber.expect(PUBREL, packet_id=message.packet_id))

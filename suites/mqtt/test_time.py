@@ -1,0 +1,168 @@
+"""What the text says about time, measured: keep-alive (3.1.2.10), message expiry (3.3.2.3.3), session expiry and will
+delay (3.1.2.11.2, 3.1.3.2.2).
+
+Bounds are the text's; beside them stands how much later than the text a server may be, for it has other things to do.
+"""
+
+import time
+
+import pytest
+from mqproof.harness.patience import patience
+from mqproof.harness.wires.mqtt_packets import PUBLISH, Will
+from mqproof.suites.mqtt.ahead import ahead
+
+pytestmark = pytest.mark.slow
+LATE = 2.0  # seconds, before patience
+SWEEP = 7.0  # the same for keep-alives: servers look for silent clients from time to time, mosquitto every 5 seconds
+
+
+@pytest.mark.normative("mqtt-3.1.1:MQTT-3.1.2-24", "mqtt-5.0:MQTT-3.1.2-22", "mqtt-5.0:MQTT-3.2.2-22")
+@pytest.mark.parametrize("keep_alive", [1, 2])
+@ahead
+def test_silent_client_is_dropped_after_one_and_a_half_keep_alives(wires, keep_alive):
+    """Not before one keep-alive has passed: such a client is still within its right."""
+    wire = wires(keep_alive=keep_alive)
+    keep_alive = dict(wire.connack.properties).get("server_keep_alive", keep_alive)
+    began = time.monotonic()
+    ended = wire.messages(seconds=1.5 * keep_alive / patience.factor + SWEEP)[1]
+    wire.note(f"measured: {time.monotonic() - began:.2f} s for a keep-alive of {keep_alive} s")
+    assert getattr(ended, "closed", False), f"still open {time.monotonic() - began:.2f} s after the last packet"
+    assert time.monotonic() - began >= keep_alive
+
+
+@pytest.mark.normative("mqtt-3.1.1:MQTT-3.1.2-24", "mqtt-5.0:MQTT-3.1.2-22", "mqtt-5.0:MQTT-3.2.2-22")
+@pytest.mark.parametrize("said", ["PINGREQ", "PUBLISH"])
+@ahead
+def test_client_that_speaks_in_time_is_not_dropped(wires, said):
+    wire, topic = wires(keep_alive=1), wires.names("topic")
+    for _ in range(5):
+        wire.quiet(0.7 / patience.factor)
+        wire.send(b"\xc0\0") if said == "PINGREQ" else wire.publish(topic)
+    wire.must_stay()
+
+
+@pytest.mark.normative("mqtt-3.1.1:MQTT-3.1.2-24", "mqtt-5.0:MQTT-3.1.2-22")
+@ahead
+def test_keep_alive_of_0_drops_nobody(wires):
+    wire = wires(keep_alive=0)
+    wire.quiet(3.5 / patience.factor)
+    wire.must_stay()
+
+
+@pytest.mark.normative("mqtt-3.1.1:MQTT-3.1.2-8", "mqtt-3.1.1:MQTT-3.1.2-24", "mqtt-5.0:MQTT-3.1.2-8")
+@ahead
+def test_will_is_published_when_keep_alive_ends_the_connection(wires):
+    topic, subscriber = wires.names("topic"), wires(keep_alive=0)
+    subscriber.subscribe(topic, qos=1)
+    wires(keep_alive=1, will=Will(topic, b"gone", 1))
+    assert [p.payload for p in subscriber.must_get(1, within=1.5 / patience.factor + SWEEP)] == [b"gone"]
+
+
+@pytest.mark.normative("mqtt-5.0:MQTT-4.1.0-2", "mqtt-5.0:MQTT-3.1.2-23")
+@ahead
+def test_session_ends_when_its_expiry_interval_has_passed(wires):
+    client_id, clock = wires.names.client_id(), wires()
+    wires(client_id, clean_start=False, properties={"session_expiry_interval": 1}).disconnect()
+    clock.quiet((1 + LATE) / patience.factor)
+    assert wires(client_id, keep=True).connack.session_present is False
+
+
+@pytest.mark.normative("mqtt-5.0:MQTT-4.1.0-2", "mqtt-5.0:MQTT-3.1.2-23")
+@ahead
+def test_session_lasts_until_its_expiry_interval_has_passed(wires):
+    client_id, clock = wires.names.client_id(), wires()
+    wires(client_id, clean_start=False, properties={"session_expiry_interval": 5}).disconnect()
+    clock.quiet(2 / patience.factor)
+    assert wires(client_id, keep=True).connack.session_present is True
+
+
+@pytest.mark.normative("mqtt-5.0:MQTT-3.3.2-5")
+@pytest.mark.parametrize("qos", [1, 2])
+@ahead
+def test_expired_message_is_not_delivered(wires, qos):
+    client_id, topic, publisher = wires.names.client_id(), wires.names("topic"), wires(keep_alive=0)
+    subscriber = wires(client_id, keep=True)
+    subscriber.subscribe(topic, qos=qos)
+    subscriber.disconnect()
+    publisher.deliver(topic, b"stale", qos=qos, properties={"message_expiry_interval": 1})
+    publisher.deliver(topic, b"fresh", qos=qos, properties={"message_expiry_interval": 100})
+    publisher.quiet((1 + LATE) / patience.factor)
+    publisher.deliver(topic, b"fence", qos=qos)
+    again = wires(client_id, keep=True)
+    assert [p.payload for p in again.until(b"fence")] == [b"fresh", b"fence"]
+
+
+@pytest.mark.normative("mqtt-5.0:MQTT-3.3.2-6")
+@ahead
+def test_message_expiry_interval_is_reduced_by_the_time_of_waiting(wires):
+    client_id, topic, publisher = wires.names.client_id(), wires.names("topic"), wires(keep_alive=0)
+    subscriber = wires(client_id, keep=True)
+    subscriber.subscribe(topic, qos=1)
+    subscriber.disconnect()
+    publisher.deliver(topic, b"waits", qos=1, properties={"message_expiry_interval": 100})
+    publisher.quiet(2.2 / patience.factor)
+    left = dict(wires(client_id, keep=True).must_get(1)[0].properties).get("message_expiry_interval")
+    assert left in (98, 97, 96, 95)
+
+
+@pytest.mark.normative("mqtt-5.0:MQTT-3.3.2-5")
+@pytest.mark.needs("retain")
+@ahead
+def test_expired_retained_message_is_not_delivered(wires):
+    topic, publisher, subscriber = wires.names("topic"), wires(keep_alive=0), wires(keep_alive=0)
+    publisher.deliver(topic, b"stale", qos=1, retain=True, properties={"message_expiry_interval": 1})
+    publisher.quiet((1 + LATE) / patience.factor)
+    subscriber.subscribe(topic, qos=1)
+    assert subscriber.settle(publisher) == []
+
+
+@pytest.mark.normative("mqtt-5.0:MQTT-4.3.3-7", "mqtt-5.0:MQTT-4.3.3-13")
+@ahead
+def test_qos_2_exchange_that_has_begun_is_completed_after_its_expiry(wires):
+    """The message was sent before it expired: it comes again on resumption, and PUBREC is still answered."""
+    client_id, topic, publisher = wires.names.client_id(), wires.names("topic"), wires(keep_alive=0)
+    subscriber = wires(client_id, keep=True)
+    subscriber.subscribe(topic, qos=2)
+    publisher.deliver(topic, b"begun", qos=2, properties={"message_expiry_interval": 1})
+    number = subscriber.expect(PUBLISH, payload=b"begun").packet_id
+    subscriber.cut()
+    publisher.quiet((1 + LATE) / patience.factor)
+    again = wires(client_id, keep=True)
+    got = again.must_get(1)[0]
+    assert (got.payload, got.packet_id) == (b"begun", number)
+
+
+@pytest.mark.normative("mqtt-5.0:MQTT-3.1.2-8")
+@ahead
+def test_will_is_published_after_its_delay_and_not_before(wires):
+    topic, subscriber = wires.names("topic"), wires(keep_alive=0)
+    subscriber.subscribe(topic, qos=1)
+    will = Will(topic, b"gone", 1, properties=(("will_delay_interval", 1),))
+    wires(keep=True, will=will).cut()
+    began = time.monotonic()
+    got = subscriber.must_get(1, within=1 / patience.factor + LATE)
+    passed = time.monotonic() - began
+    subscriber.note(f"measured: {passed:.2f} s for a delay of 1 s")
+    assert [p.payload for p in got] == [b"gone"]
+    assert passed >= 0.9
+
+
+@pytest.mark.normative("mqtt-5.0:MQTT-3.1.3-9")
+@ahead
+def test_will_is_not_published_when_the_session_resumes_within_its_delay(wires):
+    topic, client_id, subscriber = wires.names("topic"), wires.names.client_id(), wires(keep_alive=0)
+    subscriber.subscribe(topic, qos=1)
+    will = Will(topic, b"gone", 1, properties=(("will_delay_interval", 1),))
+    wires(client_id, keep=True, will=will).cut()
+    wires(client_id, keep=True)
+    assert subscriber.quiet((1 + LATE) / patience.factor) == []
+
+
+@pytest.mark.normative("mqtt-5.0:MQTT-3.1.2-8")
+@ahead
+def test_will_is_published_when_the_session_expires_before_its_delay(wires):
+    topic, subscriber = wires.names("topic"), wires(keep_alive=0)
+    subscriber.subscribe(topic, qos=1)
+    will = Will(topic, b"gone", 1, properties=(("will_delay_interval", 60),))
+    wires(clean_start=True, properties={"session_expiry_interval": 1}, will=will).cut()
+    assert [p.payload for p in subscriber.must_get(1, within=1 / patience.factor + LATE)] == [b"gone"]
