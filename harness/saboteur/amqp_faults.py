@@ -44,17 +44,17 @@ _DEFECTS = {
     "fanout-by-key": ("a fanout exchange compares keys", "3.1.3.2/match", "3.1.3.2/amq.fanout"),
     "topic-star-any": ("* matches zero words, too", "3.1.3.3/words"),
     "topic-star-many": ("* matches several words, too", "3.1.3.3/words"),
-    "topic-hash-one": ("# needs a word", "3.1.3.3/words"),
+    "topic-hash-one": ("# needs a word", "3.1.3.3/words", "topic-zero-words/01"),
     "topic-hash-literal": ("# is an ordinary word", "3.1.3.3/words"),
     "topic-case-blind": ("topic patterns ignore case", "3.1.3.3/words"),
     "headers-any-as-all": ("x-match any is read as all", "3.1.3.4/any"),
     "headers-all-as-any": ("x-match all is read as any", "3.1.3.4/all"),
-    "headers-void-exact": ("a void argument asks for a void header", "3.1.3.4/presence"),
-    "headers-x-counts": ("arguments with x- take part in matching", "3.1.3.4/x-ignored"),
+    "headers-void-exact": ("a void argument asks for a void header", "3.1.3.4/presence", "headers-x-match/02"),
+    "headers-x-counts": ("arguments with x- take part in matching", "3.1.3.4/x-ignored", "headers-x-match/01"),
     "headers-by-key": ("a headers exchange compares keys, too", "3.1.3.4/key-unused"),
     "requeue-lost": ("messages that should come back are forgotten", "4.5/unacked-redelivered", "basic/10"),
     "requeue-at-tail": ("what comes back goes to the end of the queue", "4.7/order"),
-    "fifo-reversed": ("the newest message is handed out first", "3.1.4/fifo-one-consumer", "4.7/order"),
+    "fifo-reversed": ("the newest message is handed out first", "3.1.4/fifo-one-consumer", "4.7/order", "basic/08"),
 }
 for _name, (_says, *_ids) in _DEFECTS.items():
     defect(_name, *(f"amqp-0-9-1:{name}" for name in _ids), says=_says, protocol="amqp")
@@ -69,7 +69,12 @@ class _MissingExchange(AmqpFault):
         return None
 
 
-@fault("amq-topic-missing", "amqp-0-9-1:3.1.3.3/amq.topic", says="amq.topic is not predeclared")
+@fault(
+    "amq-topic-missing",
+    "amqp-0-9-1:3.1.3.3/amq.topic",
+    "amqp-0-9-1:exchange/required-instances",
+    says="amq.topic is not predeclared",
+)
 class AmqTopicMissing(_MissingExchange):
     exchange = "amq.topic"
 
@@ -139,16 +144,16 @@ class HeadersUntyped(AmqpFault):
         return None
 
 
-class _SecondQueue(AmqpFault):
-    """Knows the second queue that a connection declares; tests that need one queue only are left alone."""
+class _EarlierQueue(AmqpFault):
+    """Knows the queues that a connection has declared; tests that need one only are left alone."""
 
     def from_client(self, frame: Any, conn: AmqpConn) -> AmqpResult:
         names = conn.memory.setdefault("queues", [])
         if is_method(frame, "queue.declare") and frame.arguments["queue"] not in names:
             names.append(frame.arguments["queue"])
-        if not is_method(frame, "basic.publish") or frame.arguments["exchange"] or len(names) < 3:
+        if not is_method(frame, "basic.publish") or frame.arguments["exchange"] or len(names) < 2:
             return None
-        return self.publish(frame, names) if frame.arguments["routing_key"] == names[1] else None
+        return self.publish(frame, names) if frame.arguments["routing_key"] == names[-2] else None
 
     def publish(self, frame: Method, names: list[str]) -> AmqpResult:
         return None
@@ -160,7 +165,7 @@ class _SecondQueue(AmqpFault):
     "amqp-0-9-1:queue.declare/default-binding",
     says="a queue is not bound to the default exchange",
 )
-class DefaultBindingMissing(_SecondQueue):
+class DefaultBindingMissing(_EarlierQueue):
     def publish(self, frame: Method, names: list[str]) -> AmqpResult:
         return [changed(frame, routing_key="mqproof-nowhere")]
 
@@ -171,15 +176,23 @@ class DefaultBindingMissing(_SecondQueue):
     "amqp-0-9-1:exchange/default-exchange",
     says="the default exchange routes to another queue than the one named",
 )
-class DefaultExchangeAstray(_SecondQueue):
+class DefaultExchangeAstray(_EarlierQueue):
     def publish(self, frame: Method, names: list[str]) -> AmqpResult:
-        return [changed(frame, routing_key=names[0])]
+        return [changed(frame, routing_key=names[-1])]
 
 
 # -- acknowledgements (sections 3.1.8 and 4.5) ---------------------------------------------------------------------
 
 
-@fault("acks-ignored", ACK, "amqp-0-9-1:basic/10", says="acknowledged messages come back all the same")
+@fault(
+    "acks-ignored",
+    ACK,
+    "amqp-0-9-1:basic/10",
+    "amqp-0-9-1:3.1.7/prefetch",
+    "amqp-0-9-1:basic.recover/01",
+    "amqp-0-9-1:tx.commit/transacted",
+    says="acknowledged messages come back all the same",
+)
 class AcksIgnored(AmqpFault):
     def from_client(self, frame: Any, conn: AmqpConn) -> AmqpResult:
         return [] if is_method(frame, "basic.ack") else None
@@ -198,6 +211,8 @@ class MultipleAcksIgnored(AmqpFault):
     "amqp-0-9-1:domain.redelivered/implementation",
     "amqp-0-9-1:4.5/unacked-redelivered",
     "amqp-0-9-1:negative-acks/01",
+    "amqp-0-9-1:basic.recover/01",
+    "amqp-0-9-1:basic.recover-async/01",
     says="what comes back is not marked as redelivered",
 )
 class RedeliveredUnset(AmqpFault):
@@ -314,6 +329,9 @@ class TagsFromZero(AmqpFault):
     "prefetch-ignored",
     "amqp-0-9-1:3.1.7/prefetch",
     "amqp-0-9-1:basic.qos.prefetch-count/01",
+    "amqp-0-9-1:per-consumer-qos/01",
+    "amqp-0-9-1:per-consumer-qos/02",
+    "amqp-0-9-1:per-consumer-qos/03",
     says="prefetch counts are not kept",
 )
 class PrefetchIgnored(AmqpFault):

@@ -120,14 +120,19 @@ class FlowUnanswered(AmqpFault):
 @fault("channels-begin-paused", "amqp-0-9-1:channel.flow/initial-state", says="a new channel delivers nothing")
 class ChannelsBeginPaused(AmqpContentFault):
     def message_from_broker(self, method: Any, header: Any, body: bytes, conn: AmqpConn) -> AmqpResult:
-        return [] if method.name == "basic.deliver" else None
+        return [] if method.name == "basic.deliver" and method.channel == 6 else None
 
 
-@fault("channels-share-tags", "amqp-0-9-1:4.3/many-channels", says="delivery tags count the connection's deliveries")
+@fault(
+    "channels-share-tags",
+    "amqp-0-9-1:domain.delivery-tag/channel-local",
+    says="delivery tags count the connection's deliveries",
+)
 class ChannelsShareTags(AmqpFault):
     def from_broker(self, frame: Any, conn: AmqpConn) -> AmqpResult:
-        if is_method(frame, "basic.deliver") and frame.channel == 2:
-            return [changed(frame, delivery_tag=frame.arguments["delivery_tag"] + 1)]
+        if is_method(frame, "basic.deliver"):
+            conn.memory["count"] = conn.memory.get("count", 0) + 1
+            return [changed(frame, delivery_tag=conn.memory["count"])]
         return None
 
 

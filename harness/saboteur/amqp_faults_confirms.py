@@ -122,7 +122,12 @@ class MandatoryIgnored(AmqpFault):
         return [changed(frame, mandatory=False)] if is_method(frame, "basic.publish") else None
 
 
-@fault("mandatory-always-returned", f"{CONFIRM}05", says="a mandatory message is returned although it was routed")
+@fault(
+    "mandatory-always-returned",
+    f"{CONFIRM}05",
+    "amqp-0-9-1:basic.publish.mandatory/01",
+    says="a mandatory message is returned although it was routed",
+)
 class MandatoryAlwaysReturned(AmqpContentFault):
     def message_from_client(self, method: Any, header: Any, body: bytes, conn: AmqpConn) -> AmqpResult:
         if not method.arguments["mandatory"]:

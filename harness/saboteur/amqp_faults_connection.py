@@ -201,6 +201,7 @@ class AnyVirtualHost(AmqpFault):
     "amqp-0-9-1:4.2.3/frame-end",
     "amqp-0-9-1:4.2.3/unknown-type",
     "amqp-0-9-1:4.8.1/connection-exception",
+    "amqp-0-9-1:access-request/01",
     says="a frame that cannot be read is skipped",
 )
 class BadFramesSkipped(AmqpFault):

@@ -54,15 +54,15 @@ def known(frame: Method, conn: AmqpConn, key: str) -> bool:
 
 
 @fault(
-    "fanout-not-offered",
+    "direct-not-offered",
     "amqp-0-9-1:exchange/required-types",
-    says="there is no fanout exchange type on a connection's first try",
+    says="there is no direct exchange type",
 )
-class FanoutNotOffered(_Refuses):
+class DirectNotOffered(_Refuses):
     def wrong(self, frame: Method, conn: AmqpConn) -> bool:
         if not is_method(frame, "exchange.declare") or frame.arguments["exchange"].startswith("amq."):
             return False
-        return bool(frame.arguments["type"] == "fanout" and frame.arguments.get("durable"))
+        return bool(frame.arguments["type"] == "direct")
 
 
 @fault(
@@ -98,8 +98,7 @@ class FifteenExchanges(_Refuses):
 class ReservedNamesLocked(_Refuses):
     def wrong(self, frame: Method, conn: AmqpConn) -> bool:
         if is_method(frame, "exchange.declare"):
-            return bool(frame.arguments["exchange"] == "amq.direct" and not conn.memory.get("other"))
-        conn.memory["other"] = True
+            return bool(frame.arguments["exchange"] == "amq.fanout")
         return is_method(frame, "queue.declare") and frame.arguments["queue"].startswith("amq.gen")
 
 
@@ -124,7 +123,9 @@ class NamesStrict(_Refuses):
 )
 class PassiveDeclareCreates(AmqpFault):
     def from_client(self, frame: Any, conn: AmqpConn) -> AmqpResult:
-        name = str(frame.arguments.get("exchange", "")) if is_method(frame, "exchange.declare") else "amq."
+        if is_method(frame, "queue.declare") and "absent" in frame.arguments["queue"]:
+            return [changed(frame, passive=False, exclusive=True)]
+        name = str(frame.arguments["exchange"]) if is_method(frame, "exchange.declare") else "amq."
         return [changed(frame, passive=False)] if not name.startswith("amq.") else None
 
 
@@ -290,6 +291,61 @@ class ExchangeUnbindRefused(_Refuses):
 # -- queues ----------------------------------------------------------------------------------------------------------
 
 
+@fault("declare-ok-misnames", f"{DECLARE}exclusive/types", says="declare-ok names another queue")
+class DeclareOkMisnames(AmqpFault):
+    def from_broker(self, frame: Any, conn: AmqpConn) -> AmqpResult:
+        if is_method(frame, "queue.declare-ok"):
+            return [changed(frame, queue=f"{frame.arguments['queue']}-x")]
+        return None
+
+
+@fault("generated-names-unbound", f"{DECLARE}queue/default-name", says="queues with generated names get nothing")
+class GeneratedNamesUnbound(AmqpFault):
+    def from_client(self, frame: Any, conn: AmqpConn) -> AmqpResult:
+        if is_method(frame, "basic.publish") and frame.arguments["routing_key"].startswith("amq.gen"):
+            return [changed(frame, routing_key="mqproof-nowhere")]
+        return None
+
+
+@fault(
+    "unbind-pretended",
+    "amqp-0-9-1:exchange.unbind/01",
+    "amqp-0-9-1:queue.unbind/01",
+    says="unbinding what is not bound is answered by ok",
+)
+class UnbindPretended(AmqpFault):
+    def from_client(self, frame: Any, conn: AmqpConn) -> AmqpResult:
+        if not is_method(frame, "exchange.unbind", "queue.unbind"):
+            return None
+        conn.to_client(method(f"{frame.name}-ok", frame.channel))
+        return []
+
+
+@fault(
+    "absent-things-refused",
+    "amqp-0-9-1:idempotent-delete/01",
+    "amqp-0-9-1:idempotent-unbind/01",
+    says="deleting and unbinding what is missing is refused",
+)
+class AbsentThingsRefused(_Refuses):
+    def wrong(self, frame: Method, conn: AmqpConn) -> bool:
+        names = [str(value) for value in frame.arguments.values()]
+        is_removal = is_method(frame, "exchange.delete", "queue.delete", "exchange.unbind", "queue.unbind")
+        return is_removal and any("absent" in name for name in names)
+
+
+@fault("first-binding-only", "amqp-0-9-1:3.1.3.1/match", says="of several bindings with one key the first one counts")
+class FirstBindingOnly(_Pretends):
+    name = "queue.bind"
+
+    def wrong(self, frame: Method, conn: AmqpConn) -> bool:
+        key = frame.arguments["exchange"], frame.arguments["routing_key"]
+        bound = conn.memory.setdefault("bound", set())
+        is_wrong = key in bound
+        bound.add(key)
+        return bool(is_wrong)
+
+
 @fault("two-hundred-queues", "amqp-0-9-1:queue.declare/minimum-queues", says="the 201st queue is refused")
 class TwoHundredQueues(_Refuses):
     def wrong(self, frame: Method, conn: AmqpConn) -> bool:
@@ -389,7 +445,9 @@ class BindingRefusedTwice(_Refuses):
 )
 class DurableToDurableOnly(_Refuses):
     def wrong(self, frame: Method, conn: AmqpConn) -> bool:
-        return is_method(frame, "queue.bind")
+        if is_method(frame, "queue.declare") and frame.arguments["durable"]:
+            conn.memory[frame.arguments["queue"]] = True
+        return is_method(frame, "queue.bind") and frame.arguments["queue"] in conn.memory
 
 
 @fault("three-bindings", "amqp-0-9-1:queue.bind/binding-count", says="a queue takes three bindings")
@@ -425,7 +483,12 @@ class QueueDeletePretended(_Pretends):
     name = "queue.delete"
 
 
-@fault("cancel-without-queue-refused", "amqp-0-9-1:basic.cancel/01", says="cancel fails when the queue has gone")
+@fault(
+    "cancel-without-queue-refused",
+    "amqp-0-9-1:basic.cancel/01",
+    "amqp-0-9-1:consumer-cancel-notify/03",
+    says="cancel fails when the queue has gone",
+)
 class CancelWithoutQueueRefused(_Refuses):
     def wrong(self, frame: Method, conn: AmqpConn) -> bool:
         return is_method(frame, "basic.cancel")

@@ -284,6 +284,13 @@ class AmqpWire(Link, Verbs):
                 next_word += every
         return heard
 
+    def must_stay(self, seconds: float, *, every: float, saying: Frame) -> None:
+        """Accuse the broker if the connection ends within so many seconds, a frame being sent ``every`` so often."""
+        try:
+            self.listen(seconds, every=every, saying=saying)
+        except Blocked as blocked:
+            raise Deviation(f"the connection open for {seconds} s", str(blocked)) from None
+
     def must_end(self, seconds: float = STEP, *, silently: bool = False, fenced: bool = False) -> None:
         """Accuse the broker unless it closes the socket; ``silently``: unless it does so without a further frame.
 

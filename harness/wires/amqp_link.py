@@ -14,7 +14,7 @@ from mqproof.dissectors.amqp.codec import ContentHeader, Decoder, Frame, Malform
 from mqproof.harness.patience import patience
 from mqproof.harness.targets.target import Target
 from mqproof.harness.verdicts import Blocked, Deviation
-from mqproof.harness.wires.amqp_message import Assembler, Event, masked, tell
+from mqproof.harness.wires.amqp_message import Assembler, Event, describe, masked, tell
 from mqproof.harness.wires.amqp_verbs import Things
 from mqproof.harness.wires.base import Connection, End, Ended, Transcript
 
@@ -72,7 +72,7 @@ class Link:
             except Malformed as error:
                 return self._note_end(Ended(End.MALFORMED, str(error)))
             if frame is not None:
-                self.transcript.add("<", *masked(frame))
+                self.transcript.add("<", self._decoder.last_frame_octets, describe(frame))
                 return frame
             octets = self.connection.receive(until)
             if isinstance(octets, Ended):

@@ -160,7 +160,7 @@ def test_contents_of_several_channels_may_be_interleaved(wire):
     assert [wire.drain(queue) for queue in queues] == [[b"11111111"], [b"22222222"], [b"33333333"]]
 
 
-@pytest.mark.normative("amqp-0-9-1:4.3/many-channels")
+@pytest.mark.normative("amqp-0-9-1:4.3/many-channels", "amqp-0-9-1:4.2.6.2/split-body")
 def test_method_on_another_channel_may_come_between_frames_of_a_content(wire):
     queue = wire.queue()
     wire.open_channel(2)

@@ -34,7 +34,8 @@ def test_client_may_pause_and_resume_its_deliveries(wire):
 def test_new_channel_is_active(wire):
     queue = wire.queue()
     body = wire.publish("", queue)
-    wire.consume(queue, no_ack=True)
+    wire.open_channel(6)
+    wire.consume(queue, channel=6, no_ack=True)
     assert [message.body for message in wire.must_take(1)] == [body]
 
 
@@ -82,7 +83,7 @@ def test_close_names_the_method_that_failed(wire):
     assert (close.arguments["class_id"], close.arguments["method_id"]) == (50, 10)
 
 
-@pytest.mark.normative("amqp-0-9-1:4.3/many-channels")
+@pytest.mark.normative("amqp-0-9-1:4.3/many-channels", "amqp-0-9-1:domain.delivery-tag/channel-local")
 def test_channels_of_one_connection_have_their_own_consumers_and_acks(wire):
     first, second = wire.queue(), wire.queue()
     wire.open_channel(2)

@@ -80,7 +80,7 @@ def test_new_exchange_with_a_reserved_name_is_refused_with_403(wire):
 
 @pytest.mark.normative("amqp-0-9-1:exchange.declare.exchange/reserved")
 def test_existing_exchange_with_a_reserved_name_may_be_declared_passively(wire):
-    redeclare(wire, "amq.direct", passive=True)
+    redeclare(wire, "amq.fanout", passive=True)
     wire.must_receive("exchange.declare-ok")
 
 

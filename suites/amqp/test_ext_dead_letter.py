@@ -126,7 +126,8 @@ def test_cycle_without_rejection_drops_the_message(wire):
 def test_missing_dead_letter_exchange_drops_the_message_silently(wire):
     queue = wire.queue(arguments={"x-dead-letter-exchange": wire.things.absent()})
     wire.publish("", queue)
-    bury(wire, queue)
+    message = wire.get(queue, no_ack=False)
+    wire.send("basic.reject", delivery_tag=message.delivery_tag, requeue=False)
     wire.must_accept()
     assert wire.drain(queue) == []
 

@@ -183,3 +183,19 @@ def test_queue_expiry_that_is_no_period_is_refused_with_406(wire, value):
     name = wire.things.queue(remove=False)
     wire.send("queue.declare", queue=name, exclusive=True, arguments={"x-expires": value})
     wire.must_refuse(406, fenced=False)
+
+
+@pytest.mark.slow
+@pytest.mark.needs("consumer_timeout")
+@pytest.mark.normative("amqp-0-9-1:consumer-timeout/01")
+@ahead
+def test_delivery_that_stays_unacknowledged_for_too_long_is_answered(wires):
+    """The channel closes with 406, or the consumer is cancelled where the client can be told of it."""
+    wire = wires()
+    queue = wire.queue(arguments={"x-consumer-timeout": 1000})
+    wire.publish("", queue)
+    wire.consume(queue)
+    wire.receive()
+    end = wire.must_receive("channel.close", "basic.cancel", channel=1, seconds=10.0)
+    code = end.arguments.get("reply_code", 406)
+    check(code == 406, expected="channel.close 406", actual=f"channel.close {code}")
