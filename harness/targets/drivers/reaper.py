@@ -5,10 +5,10 @@ Run as a file by an isolated interpreter, so that it starts in milliseconds and 
     python -I -S reaper.py FOLDER KEEP
 
 Standard input is the leash. Each line is an order: ``start COMMAND`` (each of its words in hexadecimal), or ``signal
-NUMBER`` to the broker's process group. Its end means that nobody needs the broker any more: the reaper kills the process group
-and whatever else descends from it, removes FOLDER (unless KEEP is ``keep``) and ends. Standard output carries the
-answers: ``started PID``, ``failed REASON``, ``exited STATUS`` (negative for a signal). The broker's own output is
-appended to ``FOLDER/log``; all that it writes is for its owner only.
+NUMBER`` to the broker's process group. Its end means that nobody needs the broker any more: the reaper kills the
+process group and whatever else descends from it, removes FOLDER (unless KEEP is ``keep``) and ends. Standard output
+carries the answers: ``started PID``, ``failed REASON``, ``exited STATUS`` (negative for a signal). The broker's own
+output is appended to ``FOLDER/log``; all that it writes is for its owner only.
 
 As the broker's parent the reaper leaves no moment in which a broker runs and nobody owns it, and as a sub-reaper
 (Linux) it also inherits what the broker sends into the background.
