@@ -1,0 +1,97 @@
+"""What a load run writes down while it runs, and the result that it comes to."""
+
+import time
+from dataclasses import dataclass, field
+from typing import Any
+
+from mqproof.harness.histograms import Latencies
+from mqproof.harness.ledger import Ledger
+from mqproof.loadtests.messages import Stamp, read, write
+
+
+@dataclass(slots=True)
+class Publisher:
+    """One publisher's place in the book: numbers its messages."""
+
+    book: "Book"
+    number: int
+    sequence: int = 0
+
+    def next_payload(self, size: int, intended: int | None = None) -> tuple[int, bytes]:
+        """Book the next message as published; return its sequence number and payload."""
+        sequence, self.sequence = self.sequence, self.sequence + 1
+        self.book.ledger.publish(self.number, sequence)
+        stamp = Stamp(self.number, sequence, time.monotonic_ns() if intended is None else intended)
+        return sequence, write(stamp, size)
+
+    def confirmed(self, sequence: int) -> None:
+        """Book that the broker took the message."""
+        self.book.ledger.confirm(self.number, sequence)
+
+    def refused(self, sequence: int) -> None:
+        """Book that the broker refused the message."""
+        self.book.ledger.refuse(self.number, sequence)
+
+
+@dataclass(slots=True)
+class Book:
+    """Ledger and histograms of one run. ``latencies``: by name; ``end to end`` is always among them."""
+
+    ledger: Ledger = field(default_factory=Ledger)
+    latencies: dict[str, Latencies] = field(default_factory=dict)
+    started: float = field(default_factory=time.monotonic)
+    stopped: float | None = None
+    first_delivery: float | None = None
+    last_delivery: float | None = None
+    errors: dict[str, int] = field(default_factory=dict)
+    _publishers: int = 0
+
+    def publisher(self) -> Publisher:
+        """Return a new publisher."""
+        self._publishers += 1
+        return Publisher(self, self._publishers)
+
+    def record(self, name: str, seconds: float) -> None:
+        """Add one duration to the histogram of this name."""
+        self.latencies.setdefault(name, Latencies()).record(seconds * 1_000_000)
+
+    def delivered(self, consumer: str, payload: bytes, *, redelivered: bool = False) -> None:
+        """Book a delivery and its end-to-end latency."""
+        now = time.monotonic()
+        self.first_delivery = self.first_delivery or now
+        self.last_delivery = now
+        stamp = read(payload)
+        if stamp is None:
+            self.ledger.note_strange(corrupted=1)
+        elif self.ledger.deliver(stamp.publisher, stamp.sequence, path=consumer, redelivered=redelivered):
+            self.record("end to end", (time.monotonic_ns() - stamp.intended) / 1e9)
+
+    def failed(self, error: BaseException) -> None:
+        """Count an error of the broker or the network."""
+        name = f"{type(error).__name__}: {str(error)[:120]}"
+        self.errors[name] = self.errors.get(name, 0) + 1
+
+    def result(self) -> dict[str, Any]:
+        """Return metrics and ledger as JSON shows them. Rates are None where nothing was measured."""
+        found = self.ledger.findings()
+        end_to_end = self.latencies.get("end to end", Latencies())
+        return {
+            "metrics": {
+                "published": found.published,
+                "confirmed": found.confirmed,
+                "delivered": found.delivered,
+                "publish_rate_msg_s": _rate(found.published, self.started, self.stopped),
+                "delivery_rate_msg_s": _rate(found.delivered, self.started, self.last_delivery),
+                "latency_us": end_to_end.summary(),
+            },
+            "ledger": found.plain(),
+            "latencies_us": {name: each.summary() for name, each in sorted(self.latencies.items())},
+            "histograms": {name: each.plain() for name, each in sorted(self.latencies.items())},
+            "errors": self.errors,
+        }
+
+
+def _rate(count: int, start: float | None, end: float | None) -> float | None:
+    if not count or start is None or end is None or end <= start:
+        return None
+    return round(count / (end - start), 1)

@@ -1,0 +1,189 @@
+"""The founding document's registration: does handing the e-mail to a queue make the caller's response fast?
+
+Each user registers at a steady pace. One registration in ten sends the e-mail itself (the work is simulated), the
+others publish a task for it; workers take the tasks. Compared is what the caller waits for. Each user waits for the
+broker's answer before it goes on (a closed loop).
+
+Also a plain Locust file: ``locust -f welcome_email.py -H amqp://guest:guest@localhost --headless -u 10 -t 10s``.
+"""
+
+import time
+from typing import Any, ClassVar
+
+import gevent
+from gevent.pool import Group
+from locust import User, constant_pacing, events, task
+from mqproof.harness.probing.limits import ProbeNames
+from mqproof.loadtests.book import Book
+from mqproof.loadtests.links import AmqpLink, MqttLink, Refused, sleep
+from mqproof.loadtests.settings import Settings
+
+SYNCHRONOUS, QUEUED = "register, e-mail sent by the caller", "register, e-mail queued"
+DRAIN = 15.0  # seconds for what is still under way when the users have stopped
+
+
+class WelcomeEmail:
+    """The scenario's queue (or topic), its workers and its book."""
+
+    def __init__(self, settings: Settings) -> None:
+        self.settings = settings
+        self.book = Book()
+        self._names = ProbeNames(settings.prefix)
+        self._place = self._names("welcome-email")
+        self._links: list[AmqpLink | MqttLink] = []
+        self._workers = Group()
+        self._is_amqp = settings.target.protocol == "amqp"
+        self.is_closing = False
+        self.under_way = 0  # publishes that wait for the broker
+
+    def connect(self) -> AmqpLink | MqttLink:
+        """Return a new connection."""
+        if self._is_amqp:
+            return AmqpLink(self.settings, self._place)
+        return MqttLink(self.settings, self._place, self._names.client_id())
+
+    def start(self) -> None:
+        """Make the queue and start the workers: subscriptions stand before the first message is published."""
+        first = self.connect()
+        self._links = [first]
+        if isinstance(first, AmqpLink):
+            first.declare()
+            self._links += [self.connect() for _ in range(self.settings.workers - 1)]
+        else:
+            first.subscribe()
+        links = self._links if self._is_amqp else self._links * self.settings.workers
+        for number, link in enumerate(links):
+            self._workers.spawn(self._work, link, f"worker {number}")
+        sleep(0)  # lets the workers begin to consume
+        self.book.started = time.monotonic()
+
+    def _work(self, link: AmqpLink | MqttLink, name: str) -> None:
+        consumer = name if self._is_amqp else "subscriber"  # the workers of MQTT share one subscription and its order
+
+        def handle(payload: bytes, redelivered: bool) -> None:
+            self.book.delivered(consumer, payload, redelivered=redelivered)
+            sleep(self.settings.work)
+
+        try:
+            link.work(handle)
+        except Exception as error:
+            self.book.failed(error)
+
+    def close_counter(self) -> None:
+        """Let nobody publish any more, and wait for those who do: Locust would cut them off in mid-publish."""
+        self.is_closing = True
+        until = time.monotonic() + DRAIN
+        while self.under_way and time.monotonic() < until:
+            sleep(0.01)
+
+    def stop(self) -> None:
+        """Wait until every message has arrived, or no longer; then remove everything."""
+        self.book.stopped = time.monotonic()
+        until = self.book.stopped + DRAIN
+        while self.book.ledger.outstanding and time.monotonic() < until:
+            sleep(0.05)
+        for link in self._links if self._is_amqp else self._links * self.settings.workers:
+            link.ask_to_stop()
+        self._workers.join(timeout=DRAIN)
+        self._workers.kill(timeout=1)
+        if self._is_amqp:
+            self._remove()
+        for link in self._links:
+            link.close()
+
+    def _remove(self) -> None:
+        janitor = self.connect()
+        if isinstance(janitor, AmqpLink):
+            janitor.delete()
+        janitor.close()
+
+
+class Caller(User):
+    """One user of the application."""
+
+    scenario: ClassVar[WelcomeEmail]
+
+    def wait_time(self) -> float:
+        """Keep the pace that the settings ask for."""
+        pace: float = constant_pacing(1 / self.scenario.settings.rate)(self)
+        return pace
+
+    def on_start(self) -> None:
+        """Connect."""
+        self.publisher = self.scenario.book.publisher()
+        self.link: AmqpLink | MqttLink | None = None
+        self._connect()
+
+    def _connect(self) -> None:
+        try:
+            self.link = self.scenario.connect()
+        except Exception as error:
+            self.scenario.book.failed(error)
+
+    def on_stop(self) -> None:
+        """Close the connection."""
+        if self.link is not None:
+            self.link.close()
+
+    @task(1)
+    def register_synchronously(self) -> None:
+        """Send the e-mail while the caller waits."""
+        begun = time.perf_counter()
+        sleep(self.scenario.settings.work)
+        self._report(SYNCHRONOUS, time.perf_counter() - begun, None)
+
+    @task(9)
+    def register_queued(self) -> None:
+        """Publish a task, and answer as soon as the broker has taken it."""
+        if self.scenario.is_closing:
+            return
+        if self.link is None:
+            self._connect()
+            return
+        error: Exception | None = None
+        begun = time.perf_counter()
+        sequence, payload = self.publisher.next_payload(self.scenario.settings.payload)
+        self.scenario.under_way += 1
+        try:
+            if self.link.publish(payload):
+                self.publisher.confirmed(sequence)
+        except Refused as refused:
+            self.publisher.refused(sequence)
+            error = refused
+        except Exception as failure:
+            error, self.link = failure, None
+        finally:
+            self.scenario.under_way -= 1
+        self._report(QUEUED, time.perf_counter() - begun, error)
+
+    def _report(self, name: str, seconds: float, error: Exception | None) -> None:
+        if error is None:
+            self.scenario.book.record(name, seconds)
+        else:
+            self.scenario.book.failed(error)
+        self.environment.events.request.fire(
+            request_type=self.scenario.settings.target.protocol.upper(), name=name, response_time=seconds * 1000,
+            response_length=0, exception=error, context={},
+        )  # fmt: skip
+
+
+@events.test_start.add_listener  # type: ignore[untyped-decorator]
+def _begin(environment: Any, **_: Any) -> None:
+    """As a plain Locust file: the target is Locust's host."""
+    if not hasattr(environment, "mqproof"):
+        Caller.scenario = environment.mqproof = WelcomeEmail(Settings("welcome-email", environment.host or ""))
+        Caller.scenario.start()
+
+
+@events.test_stop.add_listener  # type: ignore[untyped-decorator]
+def _end(environment: Any, **_: Any) -> None:
+    """Drain after the users have stopped; the balance goes to Locust's log."""
+    scenario: WelcomeEmail | None = getattr(environment, "mqproof", None)
+    if scenario is not None and scenario.settings.url == environment.host:
+        import logging
+
+        gevent.spawn(scenario.stop).join()
+        logging.getLogger(__name__).info("ledger: %s", scenario.book.ledger.findings().plain())
+
+
+scenario_class, user_class = WelcomeEmail, Caller
