@@ -27,9 +27,9 @@ FAILED = 4
 def run(settings: Settings, interrupted: Event) -> dict[str, Any]:
     """Run one scenario and return its result; ``interrupted`` ends it early, with what there is so far."""
     module = importlib.import_module(SCENARIOS[settings.scenario])
-    scenario = module.scenario_class(settings)
-    module.user_class.scenario = scenario
-    environment = Environment(user_classes=[module.user_class])
+    scenario_class, user_class = module.PARTS
+    scenario = user_class.scenario = scenario_class(settings)
+    environment = Environment(user_classes=[user_class])
     environment.mqproof = scenario  # type: ignore[attr-defined]
     runner = environment.create_local_runner()
     scenario.start()

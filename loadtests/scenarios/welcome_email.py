@@ -186,4 +186,4 @@ def _end(environment: Any, **_: Any) -> None:
         logging.getLogger(__name__).info("ledger: %s", scenario.book.ledger.findings().plain())
 
 
-scenario_class, user_class = WelcomeEmail, Caller
+PARTS = (WelcomeEmail, Caller)  # a tuple, because Locust takes every class of this module for a user

@@ -15,6 +15,7 @@ from mqproof.harness.proxy.core import Passage, ProxyLoop
 from mqproof.harness.reference.amqp.server import start_in_thread
 from mqproof.harness.run import load as load_run
 from mqproof.harness.targets.target import parse_url
+from mqproof.loadtests import settings
 
 BASIC_DELIVER = bytes([0, 60, 0, 60])
 MQPROOF = (sys.executable, "-m", "mqproof.harness.cli")
@@ -123,3 +124,24 @@ def test_interruption_ends_with_the_results_so_far(tmp_path: Path) -> None:
     assert "Traceback" not in said
     entry = load_run(tmp_path).loads[0]
     assert (entry["interrupted"], entry["ledger"]["lost"]) == (True, 0)
+
+
+def test_scenario_is_a_plain_locust_file() -> None:
+    broker = start_in_thread()
+    try:
+        file = Path(welcome_email_file())
+        done = subprocess.run(
+            [sys.executable, "-m", "locust", "-f", str(file), "-H", f"amqp://127.0.0.1:{broker.port}",
+             "--headless", "-u", "2", "-r", "2", "-t", "2s"],
+            capture_output=True, text=True, timeout=60, check=False,
+        )  # fmt: skip
+    finally:
+        broker.stop()
+    assert done.returncode == 0, done.stderr
+    assert "register, e-mail queued" in done.stdout + done.stderr
+    assert "'lost': 0" in done.stderr
+
+
+def welcome_email_file() -> str:
+    """Return the file without importing it: Locust patches whatever imports it."""
+    return str(Path(settings.__file__).parent / "scenarios" / "welcome_email.py")
