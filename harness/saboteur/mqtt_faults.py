@@ -88,7 +88,8 @@ class MessagesReversed(MqttFault):
 
 broker(
     "dup-at-qos-0", "4:4.3.1-1 4:3.3.1-2 5:4.3.1-1 5:3.3.1-2", "messages at QoS 0 carry DUP",
-    Publish, lambda packet, conn: [replace(packet, dup=True)] if packet.qos == 0 and packet.payload[:2] == b"at" else None,
+    Publish,
+    lambda packet, conn: [replace(packet, dup=True)] if packet.qos == 0 and packet.payload[:2] == b"at" else None,
 )  # fmt: skip
 broker(
     "qos-0-twice", "4:4.3.1-1 5:4.3.1-1", "messages at QoS 0 come twice",

@@ -1,13 +1,14 @@
 """Short ways to write the faults of MQTT brokers.
 
-``4:x`` stands for ``mqtt-3.1.1:MQTT-x`` and ``5:x`` for ``mqtt-5.0:MQTT-x``; ids stand in one text, with spaces between.
+``4:x`` stands for ``mqtt-3.1.1:MQTT-x`` and ``5:x`` for ``mqtt-5.0:MQTT-x``; ids stand in one text, between spaces.
 """
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 from mqproof.dissectors.errors import Malformed
-from mqproof.dissectors.mqtt.codec import Publish
+from mqproof.dissectors.mqtt.codec import Publish, prop
 from mqproof.dissectors.mqtt.fields import read_varint
 from mqproof.harness.saboteur.core import MqttConn, MqttFault, MqttResult, fault
 from mqproof.harness.saboteur.core import defect as register_defect
@@ -79,10 +80,14 @@ def count(conn: MqttConn, what: str = "count") -> int:
     return int(conn.memory[what])
 
 
+def with_property(packet: Any, name: str, change: Callable[[Any], Any]) -> Any:
+    """Return the packet with a property set to ``change(its value, or None)``."""
+    value = change(prop(packet.properties, name))
+    return replace(packet, properties=(*without(packet, name).properties, (name, value)))
+
+
 def without(packet: Any, *names: str) -> Any:
     """Return the packet without these properties."""
-    from dataclasses import replace
-
     return replace(packet, properties=tuple(pair for pair in packet.properties if pair[0] not in names))
 
 
