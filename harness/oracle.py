@@ -74,7 +74,7 @@ def mqtt_packets(path: str | Path, ports: Mapping[int, str]) -> Iterator[Opinion
     """Yield MQTT packets one by one, through pyshark. Raises OracleMissing."""
     if not available():
         raise OracleMissing("tshark is not installed: apt-get install --no-install-recommends tshark")
-    import pyshark
+    import pyshark  # type: ignore[import-untyped]
 
     asyncio.set_event_loop(loop := asyncio.new_event_loop())
     try:

@@ -8,6 +8,7 @@ from mqproof.dissectors.amqp.tables import BOTH, FRAME_END, METHODS, SERVER, Fra
 from mqproof.dissectors.packets import state as w
 from mqproof.dissectors.packets.booking import book
 from mqproof.dissectors.packets.keys import find_key, keep, reference, referred, start_key
+from mqproof.dissectors.packets.octets import long
 from mqproof.dissectors.packets.state import Octets, Words
 
 METHOD = int(FrameType.METHOD)
@@ -453,7 +454,7 @@ def whole_frame(buf: Octets, at: int, end: int) -> int:
     """Return the end of the plausible frame at ``at`` (possibly beyond ``end``), or 0."""
     if end - at < 7 or buf[at] not in (METHOD, HEADER, BODY, HEARTBEAT):
         return 0
-    size = buf[at + 3] << 24 | buf[at + 4] << 16 | buf[at + 5] << 8 | buf[at + 6]
+    size = long(buf, at + 3)
     if size > MAX_FRAME >> 4 or (buf[at] == HEARTBEAT and size > 0) or (buf[at] == BODY and size == 0):
         return 0
     stop = at + 8 + size

@@ -7,6 +7,7 @@ from mqproof.dissectors.mqtt.tables import PacketType
 from mqproof.dissectors.packets import state as w
 from mqproof.dissectors.packets.booking import book
 from mqproof.dissectors.packets.keys import find_key, keep, start_key
+from mqproof.dissectors.packets.octets import high, short
 from mqproof.dissectors.packets.state import Octets, Words
 
 CONNECT = int(PacketType.CONNECT)
@@ -130,7 +131,7 @@ def class_of(kind: int, qos: int) -> int:
 
 def legal_first(first: int, version: int) -> int:
     """Return whether an octet can begin a packet (section 2.1); ``version`` 0 where it is not known."""
-    kind = first >> 4
+    kind = first // 16
     flags = first & 15
     if kind == 0:
         return 0
@@ -166,10 +167,10 @@ def first_octet(first: int, c: int, d: int, s: Words) -> None:
         book(s, w.G_OTHER * w.PURPOSE_COUNT + w.P_UNDECODED, w.UNDECODED, 1)
         malformed(d, s)
         return
-    kind = first >> 4
+    kind = first // 16
     s[d + w.D_KIND] = kind
     s[d + w.D_FLAGS] = first & 15
-    s[d + w.D_CLASS] = class_of(kind, first >> 1 & 3)
+    s[d + w.D_CLASS] = class_of(kind, (first & 6) // 2)
     s[d + w.D_SIZE] = 1
     s[d + w.D_VALUE] = 0
     s[d + w.D_SHIFT] = 0
@@ -344,13 +345,13 @@ def whole_packet(buf: Octets, at: int, end: int, version: int) -> int:
     """Return the end of the plausible packet at ``at`` (possibly beyond ``end``), or 0."""
     if end - at < 2 or not legal_first(buf[at], version):
         return 0
-    kind = buf[at] >> 4
+    kind = high(buf, at)
     length = 0
     body = 0
     for i in range(4):
         if at + 1 + i >= end:
             return 0
-        octet = buf[at + 1 + i]
+        octet = buf[at + 1 + i] + 0
         length += (octet & 127) << 7 * i
         if octet < 128:
             body = at + 2 + i
@@ -366,7 +367,7 @@ def plausible_topic(buf: Octets, at: int, end: int, acknowledged: int) -> int:
     """Return whether a topic name stands at ``at``: not empty, no control characters, no wildcards."""
     if end - at < 3:
         return 0
-    length = buf[at] << 8 | buf[at + 1]
+    length = short(buf, at)
     if length == 0 or at + 2 + length + (2 if acknowledged else 0) > end:
         return 0
     for i in range(length):
@@ -386,7 +387,7 @@ def plausible(buf: Octets, at: int, end: int, version: int, edge: int) -> int:
             return 0
         count += 1
         if stop > end:
-            return 1 if count >= CHAIN or (edge and (count > 1 or buf[pos] >> 4 == PUBLISH)) else 0
+            return 1 if count >= CHAIN or (edge and (count > 1 or high(buf, pos) == PUBLISH)) else 0
         pos = stop
     if count == CHAIN:
         return 1

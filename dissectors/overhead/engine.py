@@ -1,5 +1,6 @@
 """Runs the kernels over files: the arrays, the chunks, and what to do between them."""
 
+import os
 from collections.abc import Callable
 from typing import Any, Final
 
@@ -11,6 +12,7 @@ from mqproof.dissectors.packets.pcap import Source
 
 Progress = Callable[[int], None]
 GROWTH: Final = 4
+WORTH_COMPILING: Final = 150 << 20  # octets that the uncompiled kernels need about as long for as the compiler
 
 
 class Plain:
@@ -42,12 +44,29 @@ class Plain:
         self.s[w.CONN_LIMIT] = limit
 
 
+def choose(name: str) -> Any:
+    """Return the engine for a capture: compiled where the machine code is there, or worth waiting for.
+
+    For a small capture that it would hold up, the machine code is made in the background, for next time.
+    """
+    from mqproof.dissectors.overhead import compiled
+
+    if compiled.is_ready():
+        return compiled.Compiled()
+    if not compiled.available():
+        return Plain()
+    if name != "-" and os.path.isfile(name) and os.path.getsize(name) > WORTH_COMPILING:
+        return compiled.Compiled()
+    compiled.prepare_in_background()
+    return Plain()
+
+
 def analyze(name: str, *, engine: Any = None, progress: Progress | None = None) -> Summary:
     """Return the account of one capture ("-": standard input). ``progress`` is told the octets read so far.
 
     A file that is cut off gives what is there; the summary's notes say where it stops. Raises CaptureError.
     """
-    runner = engine or Plain()
+    runner = engine or choose(name)
     s = runner.s
     amqp_kernel.install(s)
     with Source(name) as source:

@@ -5,6 +5,7 @@ from mqproof.dissectors.mqtt import kernel as mqtt
 from mqproof.dissectors.packets import state as w
 from mqproof.dissectors.packets.booking import book, charge_waiting, group_of
 from mqproof.dissectors.packets.links import IPPROTO_TCP, find_network, find_transport
+from mqproof.dissectors.packets.octets import high
 from mqproof.dissectors.packets.records import PACKET, next_record
 from mqproof.dissectors.packets.state import Octets, Words
 from mqproof.dissectors.packets.tcp import (
@@ -81,7 +82,7 @@ def tcp_packet(buf: Octets, at: int, end: int, s: Words, m: Octets) -> None:
     """Book a TCP packet."""
     l4 = s[w.L4]
     stop = min(end, s[w.L4_END])
-    header = (buf[l4 + 12] >> 4) * 4 if stop - l4 >= 20 else 0
+    header = high(buf, l4 + 12) * 4 if stop - l4 >= 20 else 0
     if header < 20 or l4 + header > stop:
         s[w.BAD_PACKETS] += 1
         row = w.ACC + CLASS_UNDECODED * w.LAYER_COUNT

@@ -6,6 +6,7 @@ followed further.
 """
 
 from mqproof.dissectors.packets import state as w
+from mqproof.dissectors.packets.octets import high, short
 from mqproof.dissectors.packets.state import Octets, Words
 
 DLT_NULL = 0
@@ -30,30 +31,30 @@ def find_network(buf: Octets, at: int, end: int, linktype: int, s: Words) -> int
     if linktype == DLT_ETHERNET:
         if end - at < 14:
             return 0
-        kind = buf[at + 12] << 8 | buf[at + 13]
+        kind = short(buf, at + 12)
         at += 14
         while kind in (0x8100, 0x88A8, 0x9100) and end - at >= 4:
-            kind = buf[at + 2] << 8 | buf[at + 3]
+            kind = short(buf, at + 2)
             at += 4
     elif linktype == DLT_LINUX_SLL:
         if end - at < 16:
             return 0
-        kind = buf[at + 14] << 8 | buf[at + 15]
+        kind = short(buf, at + 14)
         at += 16
     elif linktype == DLT_LINUX_SLL2:
         if end - at < 20:
             return 0
-        kind = buf[at] << 8 | buf[at + 1]
+        kind = short(buf, at)
         at += 20
     elif linktype in (DLT_NULL, DLT_LOOP):
         if end - at < 5:
             return 0
         at += 4
-        kind = by_version(buf[at] >> 4)
+        kind = by_version(high(buf, at))
     elif linktype in (DLT_RAW, DLT_RAW_BSD, DLT_RAW_OPENBSD, DLT_IPV4, DLT_IPV6):
         if end - at < 1:
             return 0
-        kind = by_version(buf[at] >> 4)
+        kind = by_version(high(buf, at))
     else:
         return 0
     s[w.L3] = at
@@ -78,10 +79,10 @@ def find_transport(buf: Octets, end: int, s: Words) -> int:
 def find_transport_4(buf: Octets, end: int, s: Words) -> int:
     """RFC 791 section 3.1. A total length of 0 is segmentation offload: the packet is as long as it is."""
     at = s[w.L3]
-    if end - at < 20 or buf[at] >> 4 != 4:
+    if end - at < 20 or high(buf, at) != 4:
         return 0
     header = (buf[at] & 15) * 4
-    total = buf[at + 2] << 8 | buf[at + 3]
+    total = short(buf, at + 2)
     if total == 0:
         total = s[w.R_ORIGINAL] - (at - s[w.R_AT])
     if header < 20 or total < header or end - at < header:
@@ -98,11 +99,11 @@ def find_transport_4(buf: Octets, end: int, s: Words) -> int:
 def find_transport_6(buf: Octets, end: int, s: Words) -> int:
     """RFC 8200 sections 3 and 4: hop-by-hop, routing and destination options are passed; fragments are not followed."""
     at = s[w.L3]
-    if end - at < 40 or buf[at] >> 4 != 6:
+    if end - at < 40 or high(buf, at) != 6:
         return 0
-    length = buf[at + 4] << 8 | buf[at + 5]
+    length = short(buf, at + 4)
     s[w.L4_END] = at + 40 + length if length else s[w.R_AT] + s[w.R_ORIGINAL]
-    kind = buf[at + 6]
+    kind = buf[at + 6] + 0
     at += 40
     while kind in (0, 43, 60, 44, 51):
         if end - at < 8:
@@ -116,7 +117,7 @@ def find_transport_6(buf: Octets, end: int, s: Words) -> int:
             size = (buf[at + 1] + 2) * 4
         else:
             size = (buf[at + 1] + 1) * 8
-        kind = buf[at]
+        kind = buf[at] + 0
         at += size
     s[w.L4] = at
     s[w.IP_PROTOCOL] = kind

@@ -88,7 +88,7 @@ class Source:
 
     def more(self, s: Words) -> bool:
         """Move what POS leaves to the buffer's front and read on. False at the end of the file."""
-        at = s[w.POS]
+        at = int(s[w.POS])  # compiled kernels keep numpy's integers
         left = self.end - at
         if at:
             self.buffer[:left] = self.buffer[at : self.end]
@@ -114,7 +114,7 @@ class Source:
 
     def corrupt(self, s: Words) -> None:
         """Note that the record at POS cannot be one."""
-        self._stop(self.base + s[w.POS], "the record's sizes make no sense")
+        self._stop(self.base + int(s[w.POS]), "the record's sizes make no sense")
 
     def _stop(self, at: int, why: str) -> None:
         self.notes.stopped_at = at
@@ -189,7 +189,7 @@ class Source:
         s[w.POS] = 24
 
     def _block(self, s: Words) -> bool | None:
-        at = s[w.POS]
+        at = int(s[w.POS])
         if self.end - at < 12:
             return None
         head = bytes(self.buffer[at : at + 12])
@@ -226,7 +226,7 @@ class Source:
     def _interface(self, body: bytes, sign: str, s: Words) -> bool:
         number = s[w.SECTION_IFACES]
         if number >= w.MAX_IFACES:
-            self._stop(self.base + s[w.POS], f"more than {w.MAX_IFACES} interfaces")
+            self._stop(self.base + int(s[w.POS]), f"more than {w.MAX_IFACES} interfaces")
             return False
         linktype, _, snap = struct.unpack(sign + "HHI", body[:8])
         base, exponent, offset = 10, 6, 0
@@ -236,7 +236,7 @@ class Source:
             elif code == 14 and len(value) == 8:  # if_tsoffset
                 offset = struct.unpack(sign + "q", value)[0]
         if exponent > (12 if base == 10 else 62) or abs(offset) > 1 << 33:
-            self._stop(self.base + s[w.POS], "an interface with a clock finer than picoseconds or out of all time")
+            self._stop(self.base + int(s[w.POS]), "an interface with a clock finer than picoseconds or out of all time")
             return False
         row = w.IFACES + number * w.IFACE_WORDS
         s[row + w.I_LINKTYPE] = linktype

@@ -5,6 +5,7 @@ interface blocks are left to the reader (they are rare and need care), all other
 """
 
 from mqproof.dissectors.packets import state as w
+from mqproof.dissectors.packets.octets import long, long_little
 from mqproof.dissectors.packets.state import Octets, Words
 
 PACKET = 5
@@ -18,8 +19,8 @@ ENHANCED_BLOCK = 6
 def word(buf: Octets, at: int, big: int) -> int:
     """Return the 32-bit number at ``at``."""
     if big:
-        return buf[at] << 24 | buf[at + 1] << 16 | buf[at + 2] << 8 | buf[at + 3]
-    return buf[at + 3] << 24 | buf[at + 2] << 16 | buf[at + 1] << 8 | buf[at]
+        return long(buf, at)
+    return long_little(buf, at)
 
 
 def next_record(buf: Octets, end: int, s: Words) -> int:

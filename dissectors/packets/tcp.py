@@ -8,6 +8,7 @@ RFC 9293. Sequence numbers are compared modulo 2**32.
 from mqproof.dissectors.packets import state as w
 from mqproof.dissectors.packets.booking import book, charge, group_of, hold_headers, settle
 from mqproof.dissectors.packets.links import IPV4
+from mqproof.dissectors.packets.octets import high, long, short
 from mqproof.dissectors.packets.state import Octets, Words
 
 DONE = 0
@@ -30,11 +31,6 @@ def distance(later: int, earlier: int) -> int:
     return delta - (1 << 32) if delta & 0x80000000 else delta
 
 
-def word32(buf: Octets, at: int) -> int:
-    """Return the big-endian 32-bit number at ``at``."""
-    return buf[at] << 24 | buf[at + 1] << 16 | buf[at + 2] << 8 | buf[at + 3]
-
-
 def find_connection(buf: Octets, s: Words) -> int:
     """Return the packet's connection, a new one if need be (there is room: the walk sees to it); SIDE is set."""
     at = s[w.L4]
@@ -43,11 +39,11 @@ def find_connection(buf: Octets, s: Words) -> int:
     else:
         first, words = s[w.L3] + 8, 4
     second = first + 4 * words
-    port_a = buf[at] << 8 | buf[at + 1]
-    port_b = buf[at + 2] << 8 | buf[at + 3]
+    port_a = short(buf, at)
+    port_b = short(buf, at + 2)
     mixed = port_a + port_b
     for i in range(words):
-        mixed += word32(buf, first + 4 * i) + word32(buf, second + 4 * i)
+        mixed += long(buf, first + 4 * i) + long(buf, second + 4 * i)
     hashed = (mixed * 40503 >> 6) & (w.HASH_SIZE - 1)
     c = s[w.HASH + hashed]
     while c != 0:
@@ -68,13 +64,13 @@ def same_ends(
     if s[c + w.C_PORT_A] == port_a and s[c + w.C_PORT_B] == port_b:
         same = 1
         for i in range(words):
-            if s[c + w.C_A0 + i] != word32(buf, first + 4 * i) or s[c + w.C_B0 + i] != word32(buf, second + 4 * i):
+            if s[c + w.C_A0 + i] != long(buf, first + 4 * i) or s[c + w.C_B0 + i] != long(buf, second + 4 * i):
                 same = 0
         if same:
             return 0
     if s[c + w.C_PORT_A] == port_b and s[c + w.C_PORT_B] == port_a:
         for i in range(words):
-            if s[c + w.C_A0 + i] != word32(buf, second + 4 * i) or s[c + w.C_B0 + i] != word32(buf, first + 4 * i):
+            if s[c + w.C_A0 + i] != long(buf, second + 4 * i) or s[c + w.C_B0 + i] != long(buf, first + 4 * i):
                 return -1
         return 1
     return -1
@@ -92,8 +88,8 @@ def new_connection(
         s[w.CONNS] += 1
     clear(s, c)
     for i in range(words):
-        s[c + w.C_A0 + i] = word32(buf, first + 4 * i)
-        s[c + w.C_B0 + i] = word32(buf, second + 4 * i)
+        s[c + w.C_A0 + i] = long(buf, first + 4 * i)
+        s[c + w.C_B0 + i] = long(buf, second + 4 * i)
     s[c + w.C_FAMILY] = words
     s[c + w.C_PORT_A] = port_a
     s[c + w.C_PORT_B] = port_b
@@ -131,26 +127,26 @@ def reborn(buf: Octets, c: int, s: Words) -> int:
         return 0
     d = direction(c, s[w.SIDE])
     known = s[d + w.D_KNOWN] or s[direction(c, 1 - s[w.SIDE]) + w.D_KNOWN]
-    return 1 if known and s[d + w.D_NEXT] != (word32(buf, at + 4) + 1) & MASK else 0
+    return 1 if known and s[d + w.D_NEXT] != (long(buf, at + 4) + 1) & MASK else 0
 
 
 def segment(buf: Octets, end: int, c: int, s: Words, m: Octets) -> int:
     """Take the packet's segment; its header is whole. Returns the first order."""
     at = s[w.L4]
-    flags = buf[at + 13]
-    header = (buf[at + 12] >> 4) * 4
+    flags = buf[at + 13] + 0
+    header = high(buf, at + 12) * 4
     d = direction(c, s[w.SIDE])
     other = direction(c, 1 - s[w.SIDE])
     length = max(0, s[w.L4_END] - at - header)
     have = max(0, min(end, s[w.L4_END]) - at - header)
-    seq = word32(buf, at + 4)
+    seq = long(buf, at + 4)
     s[w.F_CONN] = c
     s[w.F_DIRECTION] = d
     s[w.F_MISSING] = 0
     s[w.BEST] = w.PURPOSE_COUNT
     s[w.H_HELD] = 1
     if flags & ACK:
-        s[other + w.D_ACKED] = word32(buf, at + 8)
+        s[other + w.D_ACKED] = long(buf, at + 8)
     if flags & SYN:
         seq = (seq + 1) & MASK
         started(seq, flags, c, d, s)
@@ -288,7 +284,8 @@ def put_slot(buf: Octets, at: int, size: int, missing: int, seq: int, d: int, s:
     s[w.SLOTS_USED] += 1
     s[d + w.D_SLOT_COUNT] += 1
     base = octets_of(slot)
-    m[base : base + size] = buf[at : at + size]
+    for i in range(size):
+        m[base + i] = buf[at + i]
     s[slot + w.SLOT_SEQ] = seq
     s[slot + w.SLOT_LENGTH] = size
     s[slot + w.SLOT_MISSING] = missing

@@ -2,6 +2,7 @@
 
 import json
 import sys
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -11,6 +12,7 @@ if TYPE_CHECKING:
 
 USAGE = 2
 INTERNAL = 4
+SLOW = 20 << 20  # octets; some seconds without the compiled kernels
 
 
 def analyze(
@@ -46,6 +48,7 @@ def _analyzed(files: list[str]) -> "Summary":
     from mqproof.dissectors.overhead.engine import analyze as walk
     from mqproof.dissectors.packets.pcap import CaptureError
 
+    _say_if_slow(files)
     first, *others = [walk(name) for name in files]
     for summary in (first, *others):
         if summary.notes[0].stopped_at == 0:
@@ -58,6 +61,13 @@ def _analyzed(files: list[str]) -> "Summary":
             )
         first.merge(other)
     return first
+
+
+def _say_if_slow(files: list[str]) -> None:
+    from mqproof.dissectors.overhead import compiled
+
+    if not compiled.available() and any(Path(name).is_file() and Path(name).stat().st_size > SLOW for name in files):
+        typer.echo("mqproof analyze: without numba this takes a while: pip install 'mqproof[fast]'", err=True)
 
 
 def _print(account: dict[str, Any]) -> None:

@@ -64,8 +64,8 @@ def test_a_truncated_file_gives_what_is_there_and_says_where_it_stops(mqproof: M
     size = capture.stat().st_size
     capture.write_bytes(capture.read_bytes()[: size - 100])
     done = mqproof("analyze", capture, "--json")
+    assert done.returncode == 0, done.stderr
     account = json.loads(done.stdout)
-    assert done.returncode == 0
     stop = account["files"][0]["stopped_at"]
     assert account["kinds"]["mqtt"]["CONNECT"]["count"] == 1
     assert f"stops at byte {stop}" in done.stderr

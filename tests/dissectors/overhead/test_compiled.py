@@ -1,0 +1,76 @@
+"""The compiled kernels do what the uncompiled ones do, octet for octet."""
+
+import json
+import random
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from mqproof.dissectors.overhead import compiled
+from mqproof.dissectors.overhead.account import as_json
+from mqproof.dissectors.overhead.engine import Plain, analyze
+from mqproof.dissectors.packets.pcap import Packet, read_packets, write_packets
+
+CAPTURES = sorted((Path(__file__).parents[3] / "captures").glob("*.pcapng"))
+pytestmark = pytest.mark.skipif(not compiled.available(), reason="numba is not installed")
+
+
+def both(path: Path) -> Iterator[object]:
+    for engine in (Plain(), compiled.Compiled()):
+        summary = analyze(str(path), engine=engine)
+        yield as_json(summary, top=1000)
+
+
+@pytest.mark.parametrize("path", CAPTURES, ids=lambda path: path.stem)
+def test_golden_captures(path: Path) -> None:
+    plain, fast = both(path)
+    assert plain == fast
+
+
+@pytest.mark.parametrize("seed", range(12))
+def test_captures_that_were_torn_apart(tmp_path: Path, seed: int) -> None:
+    """Lost, swapped, repeated, cut and overwritten packets: both walks must come to the same books."""
+    chance = random.Random(seed)
+    packets = list(read_packets(CAPTURES[seed % len(CAPTURES)]))
+    torn: list[Packet] = []
+    for packet in packets:
+        data = bytearray(packet.data)
+        luck = chance.random()
+        if luck < 0.1:
+            continue
+        if luck < 0.2:
+            data = data[: chance.randrange(len(data))]
+        elif luck < 0.35:
+            for _ in range(3):
+                data[chance.randrange(len(data))] = chance.randrange(256)
+        torn += [Packet(packet.time, bytes(data), packet.original, packet.linktype)] * chance.choice((1, 1, 1, 2))
+    for _ in range(len(torn) // 4):
+        i = chance.randrange(len(torn) - 1)
+        torn[i], torn[i + 1] = torn[i + 1], torn[i]
+    write_packets(tmp_path / "torn", torn, torn[0].linktype)
+    plain, fast = both(tmp_path / "torn")
+    assert plain == fast
+
+
+def test_a_truncated_file(tmp_path: Path) -> None:
+    """Where it stops is a plain number, so that it can be written as JSON."""
+    path = tmp_path / "cut"
+    path.write_bytes(CAPTURES[0].read_bytes()[:-10])
+    plain, fast = both(path)
+    assert json.dumps(plain) == json.dumps(fast)
+
+
+def test_octets_that_are_no_packets(tmp_path: Path) -> None:
+    chance = random.Random(1)
+    packets = [Packet(i, chance.randbytes(chance.randrange(200)), 300, 1) for i in range(300)]
+    write_packets(tmp_path / "noise", packets, 1)
+    plain, fast = both(tmp_path / "noise")
+    assert plain == fast
+
+
+def test_machine_code_of_other_sources_is_never_used(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    before = compiled.cache_folder()
+    changed = tmp_path / "tcp.py"
+    changed.write_text(Path(compiled.tcp.__file__ or "").read_text() + "\n# changed\n")
+    monkeypatch.setattr(compiled.tcp, "__file__", str(changed))
+    assert compiled.cache_folder() != before
