@@ -9,10 +9,13 @@ from typing import Any
 from urllib.parse import quote
 
 from mqproof.harness.targets.target import Target
-from mqproof.harness.wires.base import Transcript
+from mqproof.harness.wires.base import Line, Transcript
 
 FOLDER = "evidence"
 MASK = "***"
+MOST_LINES = 1000  # of one conversation
+LONGEST_TEXT = 1500  # characters of one line
+LONGEST_OCTETS = 1024  # of one line, shown in hexadecimal
 SHORT = 4  # characters: a shorter secret is masked as a whole word only, or it would mask half of every text
 TEXT_FILES = (".json", ".jsonl", ".xml", ".txt", ".log", ".html", ".md", ".csv", ".properties")
 
@@ -74,17 +77,40 @@ def scrub(folder: Path, secrets: tuple[str, ...]) -> None:
 
 
 def wire_data(transcript: Transcript, secrets: tuple[str, ...]) -> dict[str, Any]:
-    """Return a conversation as plain data without secrets, as evidence files hold it."""
-    lines = [
-        {
-            "ms": round(line.time * 1000, 3),
-            "direction": line.direction,
-            "text": masked(line.text, secrets),
-            "hex": masked_bytes(line.octets, secrets).hex(),
-        }
-        for line in transcript.lines
-    ]
-    return {"title": masked(transcript.title, secrets), "started": transcript.started, "lines": lines}
+    """Return a conversation as plain data without secrets, as evidence files hold it.
+
+    What nobody reads is cut: the middle of a very long conversation, and the end of a very long line.
+    """
+    lines = transcript.lines
+    if len(lines) > MOST_LINES:
+        left_out = Line(lines[MOST_LINES // 2].time, "!", b"", f"{len(lines) - MOST_LINES} lines are left out")
+        lines = [*lines[: MOST_LINES // 2], left_out, *lines[-MOST_LINES // 2 :]]
+    return {
+        "title": masked(transcript.title, secrets),
+        "started": transcript.started,
+        "lines": [_line_data(line, secrets) for line in lines],
+    }
+
+
+def as_text(wires: Iterable[dict[str, Any]]) -> str:
+    """Return conversations that are plain data as text, one line per frame or packet."""
+    parts = []
+    for wire in wires:
+        lines = (f"{line['ms']:9.1f} ms {line['direction']} {line['text']}" for line in wire["lines"])
+        parts.append("\n".join((wire["title"], *lines)))
+    return "\n\n".join(parts)
+
+
+def _line_data(line: Line, secrets: tuple[str, ...]) -> dict[str, Any]:
+    text = masked(line.text, secrets)
+    more = f" … ({len(line.octets)} octets)" if len(text) > LONGEST_TEXT else ""
+    return {
+        "ms": round(line.time * 1000, 3),
+        "direction": line.direction,
+        "text": text[:LONGEST_TEXT] + more,
+        "octets": len(line.octets),
+        "hex": masked_bytes(line.octets, secrets)[:LONGEST_OCTETS].hex(),
+    }
 
 
 def _forms(secret: str) -> set[str]:

@@ -2,8 +2,10 @@
 
 from collections.abc import Sequence
 
+import allure_commons
 import pytest
-from mqproof.harness.evidence import masked, wire_data
+from allure_commons.logger import AllureFileLogger
+from mqproof.harness.evidence import as_text, masked, wire_data
 from mqproof.harness.plugin.accusation import Outcome
 from mqproof.harness.plugin.selection import claims, target_name
 from mqproof.harness.plugin.state import options, state_of
@@ -39,9 +41,7 @@ def severity(statement: Statement) -> str:
 def attach(
     item: pytest.Item, transcripts: Sequence[Transcript], verdict: str, outcome: Outcome, secrets: tuple[str, ...]
 ) -> None:
-    """Attach conversations, expected and actual to the running test; does nothing where Allure is not in use."""
-    if not getattr(options(item.config), "allure_report_dir", None):
-        return
+    """Attach conversations, expected and actual to the running test."""
     import allure
 
     target = state_of(item.config).target(str(target_name(item)))
@@ -54,12 +54,36 @@ def attach(
     summary.append(f"reason     {outcome.reason}")
     again = (target.driver and target.name) or target.redacted_url.replace(":***@", "@")
     summary.append(f"repeat     mqproof test {again} -k {item.name.partition('[')[0]}")
-    parts = [("verdict", "\n".join(summary)), *((wire.title, wire.render()) for wire in transcripts)]
+    wires = [wire_data(transcript, secrets) for transcript in transcripts]
+    parts = [("verdict", masked("\n".join(summary), secrets)), *((wire["title"], as_text([wire])) for wire in wires)]
     for name, text in parts:
-        allure.attach(masked(text, secrets), name=name, attachment_type=allure.attachment_type.TEXT)
-    if transcripts:
-        picture = sequence([wire_data(transcript, secrets) for transcript in transcripts])
-        allure.attach(picture, name="conversation", attachment_type=allure.attachment_type.SVG)
+        allure.attach(text, name=name, attachment_type=allure.attachment_type.TEXT)
+    if wires:
+        allure.attach(sequence(wires), name="conversation", attachment_type=allure.attachment_type.SVG)
+
+
+class ResultsOnly(AllureFileLogger):  # type: ignore[misc]
+    """Writes results and attachments, but no file for each fixture: those are most of the files, and say nothing."""
+
+    @allure_commons.hookimpl  # type: ignore[untyped-decorator]
+    def report_container(self, container: object) -> None:
+        """Leave it out."""
+
+
+def leave_out_fixtures(config: pytest.Config) -> None:
+    """Put :class:`ResultsOnly` in the place of Allure's own writer until pytest ends."""
+    manager = allure_commons.plugin_manager
+    for writer in [plugin for plugin in manager.get_plugins() if type(plugin) is AllureFileLogger]:
+        name = manager.get_name(writer)
+        ours = ResultsOnly(options(config).allure_report_dir)  # type: ignore[no-untyped-call]
+        manager.unregister(writer)
+        manager.register(ours, name)
+
+        def restore(writer: object = writer, ours: object = ours, name: str | None = name) -> None:
+            manager.unregister(ours)
+            manager.register(writer, name)
+
+        state_of(config).resources.callback(restore)
 
 
 def _rank(severity: str) -> int:

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from typing import Any, NoReturn
 
 import pytest
-from mqproof.harness.evidence import masked, masked_data, save_transcripts, secrets_of
+from mqproof.harness.evidence import as_text, masked, masked_data, save_transcripts, secrets_of, wire_data
 from mqproof.harness.plugin.accusation import Comparison, Outcome, classify, comparison
 from mqproof.harness.plugin.fixtures import transcripts_key
 from mqproof.harness.plugin.judge import Judgement, judge
@@ -114,7 +114,7 @@ class Running:
                 record.outcome = classify(error, item, "teardown", None)
             raise
 
-    @pytest.hookimpl(wrapper=True)
+    @pytest.hookimpl(wrapper=True, trylast=True)  # innermost: what others read is masked already
     def pytest_runtest_makereport(
         self, item: pytest.Item, call: pytest.CallInfo[None]
     ) -> Generator[None, pytest.TestReport, pytest.TestReport]:
@@ -174,8 +174,12 @@ class Running:
 
     def _show(self, item: pytest.Item, record: Record, report: pytest.TestReport) -> None:
         transcripts = item.stash.get(transcripts_key, [])
+        if report.longrepr is not None and masked(report.longreprtext, self.secrets) != report.longreprtext:
+            report.longrepr = masked(report.longreprtext, self.secrets)  # a traceback shows arguments
         for transcript in transcripts:
-            report.sections.append(("conversation", masked(transcript.render(), self.secrets)))
+            report.sections.append(("conversation", as_text([wire_data(transcript, self.secrets)])))
+        if not getattr(item.config.option, "allure_report_dir", None):
+            return
         from mqproof.harness.plugin.allure_labels import attach
 
         attach(item, transcripts, str(self._judge(item, record).outcome), record.outcome, self.secrets)

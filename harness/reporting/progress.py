@@ -97,4 +97,5 @@ class LiveProgress:
             self._bar.update(self._task, advance=1, counts=self.counts.markup)
         elif time.monotonic() - self._last_line >= LINE_EVERY:
             self._last_line = time.monotonic()
-            self.console.print(f"{self.outcomes.total()}/{self.planned} tests: {self.counts.plain}", highlight=False)
+            text = f"{self.outcomes.total()}/{self.planned} tests: {self.counts.plain}"
+            self.console.print(text, highlight=False, soft_wrap=True)

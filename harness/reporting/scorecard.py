@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from mqproof.harness.compare import OVERHEAD, at, overheads_of
-from mqproof.harness.evidence import FOLDER
+from mqproof.harness.evidence import FOLDER, as_text
 from mqproof.harness.reporting.svg import bars, sequence
 from mqproof.harness.run import Run
 from mqproof.harness.statements.links import link_of
@@ -128,18 +128,10 @@ def _evidence(row: dict[str, Any], column: dict[str, Any]) -> list[dict[str, str
         if test.get("outcome") != row["verdict"] or not name.startswith(f"{FOLDER}/") or not path.is_file():
             continue
         wires = json.loads(path.read_text(encoding="utf-8"))["wires"]
-        found.append({"test": identifier, "svg": sequence(wires), "text": _as_text(wires)})
+        found.append({"test": identifier, "svg": sequence(wires), "text": as_text(wires)})
         if len(found) == EVIDENCE_PER_CELL:
             break
     return found
-
-
-def _as_text(wires: Sequence[dict[str, Any]]) -> str:
-    parts = []
-    for wire in wires:
-        lines = (f"{line['ms']:9.1f} ms {line['direction']} {line['text']}" for line in wire["lines"])
-        parts.append("\n".join((wire["title"], *lines)))
-    return "\n\n".join(parts)
 
 
 def _charts(runs: Sequence[tuple[Run, Path]]) -> str:

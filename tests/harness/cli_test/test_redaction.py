@@ -26,7 +26,8 @@ def artifacts(tmp_path_factory: pytest.TempPathFactory):
     try:
         result = subprocess.run(
             [sys.executable, "-P", "-m", "mqproof.harness.cli", "test", f"amqp://{login}:{amqp.port}",
-             f"mqtt://{login}:{mqtt.port}", "--out", "run", "--record", "--patience", "0.3", "-k", TESTS, "--json", "copy.json"],
+             f"mqtt://{login}:{mqtt.port}", "--out", "run", "--record", "--patience", "0.3",
+             "-k", TESTS, "--json", "copy.json"],
             cwd=folder, capture_output=True, timeout=120, check=False, env=os.environ,
         )  # fmt: skip
     finally:

@@ -1,5 +1,7 @@
 """Who accuses: only a plain assert in a test's own body, ``check``, and wire verbs that say must."""
 
+import json
+
 import pytest
 
 WORDS = "amqp-0-9-1:3.1.3.3/words"
@@ -160,3 +162,31 @@ def test_a_password_never_reaches_the_run(suite):
     result = suite.run(body("assert target.password == 'other'"), "--junitxml", str(suite.pytester.path / "run/j.xml"))
     assert list(result.verdicts.values()) == ["deviates"]
     assert "s3cret-word" not in (suite.pytester.path / "run" / "run.json").read_text()
+
+
+def test_allure_gets_labels_evidence_and_no_fixtures(suite):
+    folder = suite.pytester.path / "allure"
+    lines = [
+        "from mqproof.harness.wires.base import Transcript",
+        "wire = Transcript('wire 1')",
+        "wire.add('>', b'x', 'said ' + target.password)",
+        "transcripts.append(wire)",
+        "assert target.port == 7",
+    ]
+    run = suite.run(body(*lines, arguments="target, transcripts"), "--alluredir", str(folder))
+    assert "s3cret-word" not in run.stdout.str()
+    assert "said ***" in run.stdout.str()
+    assert list(folder.glob("*-container.json")) == []
+    result = json.loads(next(folder.glob("*-result.json")).read_text())
+    labels = {(label["name"], label["value"]) for label in result["labels"]}
+    assert {("epic", "AMQP 0-9-1"), ("severity", "critical"), ("target", "fake-amqp")} <= labels
+    assert ("verdict", "deviates") in labels
+    assert [link["name"] for link in result["links"]] == [WORDS]
+    broker = next(parameter for parameter in result["parameters"] if parameter["name"] == "broker")
+    assert (broker["value"], broker["excluded"]) == ("'amqp://me:***@127.0.0.1:1'", True)
+    names = {attachment["name"]: (folder / attachment["source"]).read_text() for attachment in result["attachments"]}
+    assert {"verdict", "wire 1", "conversation"} <= names.keys()
+    assert "repeat     mqproof test amqp://me@127.0.0.1:1 -k test_it" in names["verdict"]
+    assert "said ***" in names["wire 1"]
+    assert names["conversation"].startswith("<svg")
+    assert not any("s3cret-word" in path.read_text() for path in folder.iterdir())

@@ -4,7 +4,19 @@ import json
 from urllib.parse import quote
 
 import pytest
-from mqproof.harness.evidence import masked, masked_bytes, masked_data, save_transcripts, scrub, secrets_of
+from mqproof.harness.evidence import (
+    LONGEST_OCTETS,
+    LONGEST_TEXT,
+    MOST_LINES,
+    as_text,
+    masked,
+    masked_bytes,
+    masked_data,
+    save_transcripts,
+    scrub,
+    secrets_of,
+    wire_data,
+)
 from mqproof.harness.targets.target import parse_url
 from mqproof.harness.wires.base import Transcript
 
@@ -52,3 +64,19 @@ def test_scrubbing_reaches_what_others_wrote(tmp_path):
     (tmp_path / "deep" / "junit.xml").write_text("<a>hunter2</a>")
     scrub(tmp_path, ("hunter2",))
     assert (tmp_path / "deep" / "junit.xml").read_text() == "<a>***</a>"
+
+
+def test_a_very_long_conversation_is_cut_in_the_middle_and_its_lines_at_the_end():
+    transcript = Transcript("wire")
+    for number in range(3000):
+        transcript.add(">", b"o" * 5000, f"line {number} " + "t" * 5000)
+    data = wire_data(transcript, ())
+    texts = [line["text"] for line in data["lines"]]
+    assert len(texts) == MOST_LINES + 1
+    assert texts[0].startswith("line 0 ")
+    assert texts[-1].startswith("line 2999 ")
+    assert "2000 lines are left out" in texts
+    assert all(len(text) < LONGEST_TEXT + 50 for text in texts)
+    assert texts[0].endswith("(5000 octets)")
+    assert len(bytes.fromhex(data["lines"][0]["hex"])) == LONGEST_OCTETS
+    assert len(as_text([data])) < 2_000_000
