@@ -62,10 +62,10 @@ def attach(
         allure.attach(sequence(wires), name="conversation", attachment_type=allure.attachment_type.SVG)
 
 
-class ResultsOnly(AllureFileLogger):  # type: ignore[misc]
+class ResultsOnly(AllureFileLogger):
     """Writes results and attachments, but no file for each fixture: those are most of the files, and say nothing."""
 
-    @allure_commons.hookimpl  # type: ignore[untyped-decorator]
+    @allure_commons.hookimpl
     def report_container(self, container: object) -> None:
         """Leave it out."""
 
