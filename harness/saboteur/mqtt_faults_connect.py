@@ -4,7 +4,7 @@ from dataclasses import replace
 from typing import Any
 
 from mqproof.dissectors.errors import Malformed
-from mqproof.dissectors.mqtt.codec import Auth, Connack, Connect, Disconnect, Publish, prop
+from mqproof.dissectors.mqtt.codec import Auth, Connack, Connect, Disconnect, Pingreq, Pingresp, Publish, prop
 from mqproof.harness.saboteur.core import MqttConn, MqttFault, MqttResult, fault
 from mqproof.harness.saboteur.mqtt_making import (
     broker,
@@ -47,6 +47,14 @@ class RefusedConnectAnswered(MqttFault):
     def malformed_from_client(self, error: Malformed, rest: bytes, conn: MqttConn) -> bytes:
         if rest and rest[0] >> 4 == 1:
             conn.to_client(b"\x20\x02\x01\x00")
+        return rest
+
+
+@fault("refused-connect-answered-oddly", *ids("5:3.2.2-8"), says="CONNACK has a reason code that nobody knows")
+class RefusedConnectAnsweredOddly(MqttFault):
+    def malformed_from_client(self, error: Malformed, rest: bytes, conn: MqttConn) -> bytes:
+        if rest[:1] == b"\x10":
+            conn.to_client(b"\x20\x03\0\x7b\0")
         return rest
 
 
@@ -133,8 +141,8 @@ def refuse(conn: MqttConn) -> MqttResult:
 
 
 client(
-    "identifiers-of-20-at-most", "4:3.1.3-5 5:3.1.3-5", "identifiers of more than 22 characters are refused",
-    Connect, lambda packet, conn: refuse(conn) if len(packet.client_id) == 23 else None,
+    "identifiers-of-14-refused", "4:3.1.3-5 5:3.1.3-5", "identifiers of 14 characters are refused",
+    Connect, lambda packet, conn: refuse(conn) if len(packet.client_id) == 14 else None,
 )  # fmt: skip
 client(
     "identifiers-without-capitals", "4:3.1.3-5 5:3.1.3-5", "identifiers with a capital Q are refused",
@@ -142,13 +150,18 @@ client(
 )  # fmt: skip
 client(
     "odd-identifiers-refused-without-closing", "4:3.1.3-9 5:3.1.3-8 5:3.2.2-7", "a refused identifier closes nothing",
-    Connect, lambda packet, conn: refuse(conn) if "y" * 99 in packet.client_id else None,
+    (Connect, Pingreq),
+    lambda packet, conn: refuse(conn) if isinstance(packet, Connect) and "y" * 99 in packet.client_id
+    else conn.to_client(Pingresp()) or [] if isinstance(packet, Pingreq) else None,
 )  # fmt: skip
 defects(
     ("assigned-id-constant", "4:3.1.3-6 5:3.1.3-6 5:3.2.2-16"),
-    ("client-id-shared-state", "4:3.1.3-2 5:3.1.3-2"),
     ("takeover-ignored", "4:3.1.4-2 5:3.1.4-3"),
 )
+client(
+    "identifiers-without-case", "4:3.1.3-2 5:3.1.3-2", "identifiers that differ in case only are one",
+    Connect, lambda packet, conn: [replace(packet, client_id=packet.client_id.lower())],
+)  # fmt: skip
 broker(
     "assigned-id-untrue", "5:3.1.3-7 5:3.2.2-16", "the assigned identifier is not the one that is used",
     Connack,

@@ -187,17 +187,22 @@ broker(
     Publish, lambda packet, conn: [replace(packet, qos=0, packet_id=None, dup=False)] if packet.qos else None,
 )  # fmt: skip
 client(
-    "own-messages-never", "5:3.8.3-3", "a client's own messages never come back to it",
-    Subscribe,
-    lambda packet, conn: [
-        replace(packet, subscriptions=tuple(replace(e, no_local="/" not in e.filter and "fence" not in e.filter)
-                                            for e in packet.subscriptions))
-    ] if conn.version == 5 else None,
-)  # fmt: skip
-client(
     "window-of-publisher-20", "4:4.3.3-2 4:4.5.0-1", "of a publisher's QoS 2 messages at most 20 are taken",
     Publish,
     lambda packet, conn: conn.to_client(Pubrec(packet.packet_id)) or [] if is_qos(packet, 2) and count(conn) > 20
     else None,
 )  # fmt: skip
 
+
+
+@fault(
+    "message-lost-at-replacement", *ids("4:3.8.4-3 5:3.8.4-4"), says="subscribing again loses the message that follows"
+)
+class MessageLostAtReplacement(MqttFault):
+    def from_client(self, packet: Any, conn: MqttConn) -> MqttResult:
+        if isinstance(packet, Subscribe) and packet.packet_id == 77 and count(conn) in (1, 3):
+            conn.memory["loses"] = True
+        return None
+
+    def from_broker(self, packet: Any, conn: MqttConn) -> MqttResult:
+        return [] if isinstance(packet, Publish) and conn.memory.pop("loses", False) else None

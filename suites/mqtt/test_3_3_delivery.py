@@ -152,7 +152,7 @@ def test_no_local_keeps_a_publishers_own_messages_away(wires, topic, qos):
     assert [p.payload for p in talker.settle(talker, at_least=1)] == [b"theirs"]
 
 
-@pytest.mark.normative("mqtt-5.0:MQTT-3.8.3-3")
+@pytest.mark.normative("mqtt-5.0:MQTT-3.8.3-3", "mqtt-5.0:MQTT-3.8.4-3")
 def test_no_local_off_brings_a_publishers_own_messages(wire, topic):
     wire.ask(Subscription(topic, 1, no_local=True))
     wire.ask(Subscription(topic, 1, no_local=False))

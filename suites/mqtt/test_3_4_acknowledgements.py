@@ -2,6 +2,7 @@
 
 import pytest
 from mqproof.dissectors.mqtt.tables import REASON_CODES, PacketType
+from mqproof.harness.verdicts import Unsupported
 from mqproof.harness.wires.mqtt_packets import PUBACK, PUBCOMP, PUBLISH, PUBREC, PUBREL
 
 
@@ -61,11 +62,12 @@ def test_refused_id_means_a_new_message(wires, topic):
     subscriber, publisher = wires(), wires()
     subscriber.subscribe(topic, qos=2)
     publisher.publish(f"$SYS/{topic}", b"refused", qos=2, packet_id=5)
-    publisher.expect(PUBREC, packet_id=5)
-    publisher.publish(topic, b"new", qos=2, packet_id=6)
-    publisher.expect(PUBREC, packet_id=6)
-    publisher.send(PUBREL, packet_id=6)
-    publisher.must_receive(PUBCOMP, packet_id=6)
+    if publisher.expect(PUBREC, packet_id=5).reason_code < 0x80:
+        raise Unsupported("the server refuses no message of ours by PUBREC")
+    publisher.publish(topic, b"new", qos=2, packet_id=5)
+    publisher.must_receive(PUBREC, packet_id=5)
+    publisher.send(PUBREL, packet_id=5)
+    publisher.must_receive(PUBCOMP, packet_id=5)
     assert [p.payload for p in subscriber.must_get(1)] == [b"new"]
 
 
@@ -94,4 +96,4 @@ def test_negative_acknowledgements_leave_the_connection_open(wires, topic):
         publisher.deliver(topic, f"{qos}".encode(), qos=qos)
         got = subscriber.expect(PUBLISH, payload=f"{qos}".encode())
         subscriber.send(answer, packet_id=got.packet_id, reason_code=0x80)
-    subscriber.must_stay()
+        subscriber.must_stay()

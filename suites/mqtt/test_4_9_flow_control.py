@@ -88,9 +88,9 @@ def test_server_takes_as_many_messages_as_its_receive_maximum(wires, topic):
         raise Unsupported("the server's Receive Maximum is too large to fill")
     for number in range(1, window + 1):
         wire.publish(topic, qos=2, packet_id=number)
-    answers = wire.take(window, PUBREC)
+    for number in range(1, window + 1):
+        wire.must_receive(PUBREC, packet_id=number)
     wire.must_stay()
-    assert [p.packet_id for p in answers] == list(range(1, window + 1))
 
 
 @pytest.mark.normative("mqtt-5.0:MQTT-3.3.4-7", "mqtt-5.0:MQTT-4.13.1-1")
