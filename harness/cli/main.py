@@ -18,6 +18,7 @@ COMMANDS = {
     "scorecard": "Make a page with the matrix of statements and brokers.",
     "compare": "Show what changed between two runs.",
     "gate": "Let a run pass or fail by rules, for CI.",
+    "report-bug": "Print what a broker's maintainers need to see a deviation.",
     "runs": "List the run directories, pack and unpack them.",
     "faults": "Prove that the suites can fail: break one promise at a time.",
     "statements": "List the normative statements and the tests on them.",
@@ -62,9 +63,10 @@ def _placeholder(name: str) -> Any:
 
 
 def _load(name: str) -> Any:
-    module: Any = importlib.import_module(f"mqproof.harness.cli.{name}")
+    module_name = name.replace("-", "_")
+    module: Any = importlib.import_module(f"mqproof.harness.cli.{module_name}")
     app = getattr(module, "app", None)
-    command = _single(name, getattr(module, name)) if app is None else typer.main.get_command(app)
+    command = _single(name, getattr(module, module_name)) if app is None else typer.main.get_command(app)
     command.name = name
     return command
 
