@@ -7,6 +7,7 @@ from mqproof.dissectors.errors import Malformed
 from mqproof.dissectors.mqtt.codec import Auth, Connack, Connect, Disconnect, Pingreq, Pingresp, Publish, prop
 from mqproof.harness.saboteur.core import MqttConn, MqttFault, MqttResult, fault
 from mqproof.harness.saboteur.mqtt_making import (
+    after_first,
     broker,
     client,
     count,
@@ -66,8 +67,7 @@ class RefusedConnectReadOn(MqttFault):
         if not rest or rest[0] >> 4 != 1:
             return rest
         opening = b"\x10\x12\0\4MQTT\4\2\0\0\0\6sneak" + bytes([65 + count(conn)])
-        following = rest[2 + rest[1] :]
-        return opening + (following if rest[8] != 5 else following)
+        return opening + after_first(rest)
 
 
 client(
@@ -256,6 +256,19 @@ class OldWillUsedAgain(MqttFault):
         if packet.will is not None:
             self.memory[packet.client_id] = packet.will
         return [replace(packet, will=self.memory.get(packet.client_id))]
+
+
+@fault("will-withdrawn-by-any-return", *ids("5:3.1.3-9"), says="a client that comes back withdraws its delayed will")
+class WillWithdrawnByAnyReturn(MqttFault):
+    def from_client(self, packet: Any, conn: MqttConn) -> MqttResult:
+        if isinstance(packet, Connect) and packet.will and prop(packet.will.properties, "will_delay_interval"):
+            self.memory[packet.client_id] = packet.will.topic
+        elif isinstance(packet, Connect) and packet.client_id in self.memory:
+            self.memory["withdrawn"] = self.memory[packet.client_id]
+        return None
+
+    def from_broker(self, packet: Any, conn: MqttConn) -> MqttResult:
+        return [] if isinstance(packet, Publish) and packet.topic == self.memory.get("withdrawn") else None
 
 
 def with_will(packet: Connect, **changes: Any) -> MqttResult:

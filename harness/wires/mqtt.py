@@ -32,7 +32,8 @@ from mqproof.harness.wires.base import End, Ended
 from mqproof.harness.wires.mqtt_link import STEP, MqttLink, deadline
 from mqproof.harness.wires.mqtt_packets import as_properties, describe, is_like, made, wanted_text
 
-GRACE = 0.25  # seconds that a broker which still answers may take to close
+GRACE = 0.1  # seconds, before patience: how long a broker which still answers may take to close
+MESSAGE = 3.0  # seconds, before patience: how long a message that must come may take
 QUIET = 0.04  # seconds of silence that end a weak proof of absence
 KEPT = 120  # seconds, Session Expiry Interval of sessions that shall be kept in 5.0
 
@@ -228,7 +229,7 @@ class MqttWire(MqttLink):
             raise Blocked(f"the fence {payload!r} did not come: {ended}")
         return found
 
-    def must_get(self, number: int, *, statement: str | None = None, within: float = STEP) -> list[Publish]:
+    def must_get(self, number: int, *, statement: str | None = None, within: float = MESSAGE) -> list[Publish]:
         """Accuse the broker unless so many messages come; acknowledge and return them."""
         found, ended = self.messages(lambda so_far: len(so_far) >= number, within)
         if ended is not None:
@@ -249,7 +250,7 @@ class MqttWire(MqttLink):
             others = sum(packet.topic != fence for packet in so_far)
             return len(so_far) > others and others >= at_least
 
-        got, ended = self.messages(done)
+        got, ended = self.messages(done, MESSAGE)
         if not any(packet.topic == fence for packet in got):
             raise Blocked(f"the fence did not come: {ended}")
         if ended is None:
