@@ -45,11 +45,14 @@ class Recorder:
         """Count what is planned; xdist's controller has no items of its own."""
         if session.items:
             self.run.planned = len(session.items)
+            self._save()
 
     @pytest.hookimpl(optionalhook=True)
     def pytest_xdist_node_collection_finished(self, ids: list[str]) -> None:
         """Count what the workers collected; they all collect the same."""
-        self.run.planned = len(ids)
+        if not self.run.planned:
+            self.run.planned = len(ids)
+            self._save()
 
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
         """Take the record out of a test's last report; a report without phase is xdist's word for a crash."""
