@@ -38,11 +38,12 @@ class Wires:
         """Return a client's connection; ``keep``: with a session that is stored. Raises Blocked."""
         return self.raw().connect(client_id, keep=keep, **values)
 
-    def raw(self) -> MqttWire:
-        """Return a connected socket on which nothing has been said."""
+    def raw(self, *, silent: bool = False) -> MqttWire:
+        """Return a connected socket on which nothing has been said; ``silent``: its transcript is not shown."""
         title = f"MQTT wire {len(self._transcripts) + 1}"
         wire = MqttWire(self.target, self.version, self.belongings, title=title)
-        self._transcripts.append(wire.transcript)
+        if not silent:
+            self._transcripts.append(wire.transcript)
         self._cleanup(wire.leave)
         return wire
 
