@@ -1,5 +1,6 @@
 """The lower half of an MQTT wire: octets out, packets in, every one of them on the transcript."""
 
+import re
 import time
 from collections import deque
 from typing import Any
@@ -13,6 +14,7 @@ from mqproof.harness.wires.base import REPLY_DEADLINE, Connection, End, Ended, T
 from mqproof.harness.wires.mqtt_packets import describe, made, masked, octets_of
 
 STEP = REPLY_DEADLINE  # seconds, before patience
+RETAINED_PUBLISH = 0x31  # packet type 3 with the flag RETAIN (section 3.3.1)
 
 
 class Belongings:
@@ -32,6 +34,16 @@ class Belongings:
                 self.sessions[packet.client_id] = None
             if packet.will is not None and packet.will.retain:
                 self.retained[packet.will.topic] = None
+
+
+    def note_octets(self, octets: bytes) -> None:
+        """Remember what a PUBLISH made by hand may leave behind: a broker may take what it should refuse."""
+        if octets[:1] and octets[0] & 0xF1 == RETAINED_PUBLISH:
+            length = next((at for at in range(1, min(5, len(octets))) if octets[at] < 0x80), len(octets))
+            body = octets[length + 1 :]
+            topic = body[2 : 2 + int.from_bytes(body[:2])]
+            if re.fullmatch(rb"[\w/-]+", topic):  # our own names: nothing else could be cleared, nor may be touched
+                self.retained[topic.decode()] = None
 
 
 def is_kept(packet: Connect) -> bool:
@@ -77,7 +89,9 @@ class MqttLink:
         for item in items:
             shown = item if isinstance(item, bytes) else masked(item)
             self.transcript.add(">", octets_of(shown, self.version), describe(item))
-            if not isinstance(item, bytes):
+            if isinstance(item, bytes):
+                self.belongings.note_octets(item)
+            else:
                 self.belongings.note(item)
                 self._kept = is_kept(item) if isinstance(item, Connect) else self._kept
         self._connection.send(b"".join(octets_of(item, self.version) for item in items))
