@@ -63,6 +63,7 @@ class Comparison:
     b: str
     verdicts: list[VerdictChange] = field(default_factory=list)
     unchanged: int = 0
+    one_sided: list[str] = field(default_factory=list)  # specifications that only one side was tested on
     metrics: list[MetricChange] = field(default_factory=list)
 
     def of(self, direction: Direction) -> list[VerdictChange]:
@@ -88,7 +89,11 @@ def compare(a: Sequence[Run], b: Sequence[Run]) -> Comparison:
     """Return what changed from the runs of A to the runs of B."""
     result = Comparison(title(a), title(b))
     before, after = verdicts_of(a), verdicts_of(b)
+    specs = [{key.partition(":")[0] for key in side} for side in (before, after)]
+    result.one_sided = sorted(specs[0] ^ specs[1])
     for key in sorted(before.keys() | after.keys()):
+        if key.partition(":")[0] in result.one_sided:
+            continue
         old, new = (side.get(key, (Verdict.UNTESTED, "")) for side in (before, after))
         if old[0] == new[0]:
             result.unchanged += 1

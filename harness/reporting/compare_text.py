@@ -4,7 +4,9 @@ from html import escape
 
 from mqproof.harness.compare import Comparison, Direction, MetricChange
 from rich.console import Console
+from rich.padding import Padding
 from rich.table import Table
+from rich.text import Text
 
 TITLES: tuple[tuple[Direction, str], ...] = (("worse", "Worse"), ("better", "Better"), ("unclear", "Not comparable"))
 STYLE = """
@@ -23,13 +25,14 @@ def print_comparison(found: Comparison, console: Console) -> None:
     for direction, heading in TITLES:
         changes = found.of(direction)
         if changes:
-            table = Table(heading, "level", "A", "B", "why", box=None, pad_edge=False)
+            console.print(Text(heading, style="bold"))
             for change in changes:
-                name = f"{change.spec}:{change.id}"
-                table.add_row(name, change.level, change.before, change.after, change.reason[:160])
-            console.print(table)
+                console.print(Text(f"{change.level}  {change.spec}:{change.id}  {change.before} -> {change.after}"))
+                console.print(Padding(Text(change.reason[:300] or change.summary), (0, 0, 0, 2)))
             console.print()
     console.print(f"{len(found.verdicts)} verdicts changed, {found.unchanged} did not")
+    if found.one_sided:
+        console.print(f"on one side only: {', '.join(found.one_sided)}")
     if found.metrics:
         table = Table("measured", "A", "B", "", box=None, pad_edge=False)
         for metric in found.metrics:
@@ -43,6 +46,7 @@ def markdown(found: Comparison) -> str:
     lines = ["<!-- mqproof-compare -->", f"### {found.a} → {found.b}", ""]
     worse, better = len(found.of("worse")), len(found.of("better"))
     lines += [f"**{worse} verdicts worse, {better} better**, {found.unchanged} unchanged.", ""]
+    lines += [f"On one side only: {', '.join(found.one_sided)}.", ""] if found.one_sided else []
     for direction, heading in TITLES:
         changes = found.of(direction)
         if changes:
@@ -61,6 +65,8 @@ def page(found: Comparison) -> str:
     """Return the comparison as one self-contained page."""
     parts = [f"<h1>{escape(found.a)} → {escape(found.b)}</h1>"]
     parts.append(f"<p>{len(found.verdicts)} verdicts changed, {found.unchanged} did not.</p>")
+    if found.one_sided:
+        parts.append(f"<p>On one side only: {', '.join(found.one_sided)}.</p>")
     for direction, heading in TITLES:
         rows = "".join(
             f"<tr><td><code>{escape(c.spec)}:{escape(c.id)}</code><br>{escape(c.summary)}</td><td>{escape(c.level)}</td>"

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from mqproof.harness.gate import Result, passes
 from rich.console import Console
-from rich.table import Table
+from rich.padding import Padding
 from rich.text import Text
 
 MARK = "<!-- mqproof-gate -->"  # by which a sticky comment finds itself again
@@ -14,11 +14,11 @@ MARK = "<!-- mqproof-gate -->"  # by which a sticky comment finds itself again
 
 def print_results(results: Sequence[Result], console: Console) -> None:
     """Print each rule, the value, the bound, pass or fail."""
-    table = Table("", "rule", "value", "bound", "about", box=None, pad_edge=False)
     for result in results:
         word = Text("pass", "green") if result.passed else Text("FAIL", "bold red")
-        table.add_row(word, result.rule, result.value, result.bound, Text(result.detail))
-    console.print(table)
+        console.print(Text.assemble(word, f"  {result.rule}: {result.value}, allowed is {result.bound}"))
+        if result.detail:
+            console.print(Padding(Text(result.detail), (0, 0, 0, 6)))
 
 
 def junit(results: Sequence[Result]) -> str:

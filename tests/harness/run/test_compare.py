@@ -1,9 +1,12 @@
 """What changed between two runs: verdicts by direction, numbers only where repeats say so."""
 
+import io
+
 import pytest
 from mqproof.harness.compare import compare, load_group
-from mqproof.harness.reporting.compare_text import markdown, page
+from mqproof.harness.reporting.compare_text import markdown, page, print_comparison
 from mqproof.harness.run import BadRun, Run
+from rich.console import Console
 
 TARGET = {"name": "t", "url": "amqp://t:1", "protocol": "amqp", "product": "P", "version": "1", "capabilities": []}
 WORDS = "3.1.3.3/words"
@@ -41,7 +44,21 @@ def test_a_changed_verdict_has_a_direction(before, after, direction):
 
 
 def test_a_statement_that_only_one_side_knows_is_unclear():
-    assert compare([run()], [run("deviates")]).verdicts[0].direction == "unclear"
+    other = run("conforms")
+    other.statements[0]["id"] = "basic/01"
+    changes = compare([other], [run("deviates")]).verdicts
+    assert [(change.id, change.direction) for change in changes] == [(WORDS, "unclear"), ("basic/01", "unclear")]
+
+
+def test_a_specification_that_only_one_side_was_tested_on_is_named_once():
+    found = compare([run()], [run("deviates")])
+    assert (found.verdicts, found.one_sided) == ([], ["amqp-0-9-1"])
+
+
+def test_the_terminal_shows_whole_ids_and_reasons():
+    output = io.StringIO()
+    print_comparison(compare([run("conforms")], [run("deviates")]), Console(file=output, width=80))
+    assert f"MUST  amqp-0-9-1:{WORDS}  conforms -> deviates\n  it deviates" in output.getvalue()
 
 
 def test_the_same_verdict_is_no_change():
