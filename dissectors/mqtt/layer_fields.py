@@ -31,13 +31,13 @@ class PropertiesField(StrField):
         """Take pairs of name and value as well."""
         if isinstance(x, list | tuple):
             octets = encode_properties(x)
-            return octets[len(encodevarint(varint(octets)[0])) :]
+            return octets[len(encode_varint(varint(octets)[0])) :]
         return super().any2i(pkt, x)
 
     def addfield(self, pkt: Any, s: bytes, val: Any) -> bytes:
         """Append length and octets."""
         octets = self.i2m(pkt, val)
-        return bytes(s + encodevarint(len(octets)) + octets)
+        return bytes(s + encode_varint(len(octets)) + octets)
 
     def getfield(self, pkt: Any, s: bytes) -> tuple[bytes, Any]:
         """Take length and octets off; a short packet has none."""
@@ -63,7 +63,7 @@ class PropertiesField(StrField):
 def varint(octets: bytes, at: int = 0) -> tuple[int, int]:
     """Return a variable byte integer and where it ends. Raises ValueError."""
     try:
-        found = readvarint(octets, at, len(octets))
+        found = read_varint(octets, at, len(octets))
     except Malformed as error:
         raise ValueError(str(error)) from None
     if found is None:

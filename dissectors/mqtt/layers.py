@@ -10,9 +10,9 @@ Importing this imports scapy.
 import struct
 from typing import Any, Final
 
-from mqproof.dissectors.errors import Malformed
-from mqproof.dissectors.mqtt.fields import encode_properties, encodevarint, readvarint
-from mqproof.dissectors.mqtt.tables import FLAGS, PROPERTIES_BY_ID, PacketType, Version
+from mqproof.dissectors.mqtt.fields import encode_varint
+from mqproof.dissectors.mqtt.layer_fields import PropertiesField, TextField, varint
+from mqproof.dissectors.mqtt.tables import FLAGS, PacketType, Version
 from scapy.config import conf
 from scapy.fields import (
     BitEnumField,
@@ -248,7 +248,7 @@ class _BodyField(StrField):
             val.add_parent(pkt)
             val.clear_cache()
         octets = b"" if val is None else bytes(val)
-        return bytes(s + encodevarint(len(octets)) + octets)
+        return bytes(s + encode_varint(len(octets)) + octets)
 
     def getfield(self, pkt: Any, s: bytes) -> tuple[bytes, Any]:
         """Take remaining length and packet off."""
