@@ -26,6 +26,7 @@ class Options:
     form: str
     insecure: bool
     workers: int
+    thorough: bool
 
 
 @app.command("list")
@@ -59,6 +60,7 @@ def run(
     as_json: Annotated[bool, typer.Option("--json", help="Print the table as JSON.")] = False,
     as_markdown: Annotated[bool, typer.Option("--markdown", help="Print it as docs/kill-table.md.")] = False,
     insecure: Annotated[bool, typer.Option(help="Do not verify the broker's certificate.")] = False,
+    thorough: Annotated[bool, typer.Option("--thorough", help="Also tests that would prove nothing more.")] = False,
     workers: Annotated[int, typer.Option(min=1, help="Processes (default: one per core).")] = os.cpu_count() or 1,
 ) -> None:
     """Run each fault against the tests that claim the statements it breaks.
@@ -72,7 +74,7 @@ def run(
 
     try:
         form = "json" if as_json else "markdown" if as_markdown else "table"
-        code = _run(target or ["embedded"], fault or [], Options(patience, form, insecure, workers))
+        code = _run(target or ["embedded"], fault or [], Options(patience, form, insecure, workers, thorough))
     except (UnknownFault, BadTarget) as error:
         code = _fail(EXIT_USAGE, error)
     except TargetError as error:
@@ -95,7 +97,7 @@ def _run(targets: list[str], names: list[str], options: Options) -> int:
     arguments = [f"--mqproof-patience={options.patience}", "-m", "not slow"]
     with ExitStack() as resources:
         bases = open_all(targets, resources, tls=Tls(insecure=True) if options.insecure else None)
-        done = running.run_sharded(running.Shard(bases, faults, SUITES, arguments), options.workers)
+        done = running.run_sharded(running.Shard(bases, faults, SUITES, arguments, options.thorough), options.workers)
     if done.errors:
         return _fail(EXIT_INTERNAL, RuntimeError("; ".join(done.errors)))
     if not done.records:
@@ -123,8 +125,9 @@ def _print_table(table: Any) -> None:
     from rich.console import Console
     from rich.table import Table
 
-    shown = Table("fault", "result", box=None, pad_edge=False)
-    shown.add_column("by", no_wrap=True)
+    shown = Table(box=None, pad_edge=False)
+    for heading, width in (("fault", 36), ("result", 9), ("by", None)):
+        shown.add_column(heading, no_wrap=True, max_width=width)
     order = {"survived": 0, "invalid": 1, "killed": 2}
     for row in sorted(table.rows, key=lambda row: (not row.overbroad, order[row.result], row.spec.name)):
         shown.add_row(row.spec.name, "overbroad" if row.overbroad else row.result, _by(row))

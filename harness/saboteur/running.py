@@ -3,6 +3,7 @@
 import importlib
 import multiprocessing
 import pkgutil
+from collections import Counter
 from collections.abc import Callable, Iterable
 from concurrent.futures import ProcessPoolExecutor
 from contextlib import ExitStack
@@ -13,9 +14,11 @@ import pytest
 from mqproof.harness import saboteur
 from mqproof.harness.proxy.core import ProxyLoop
 from mqproof.harness.saboteur.core import FAULTS, FaultSpec, passage_for
-from mqproof.harness.saboteur.kill_table import SEPARATOR, fault_of
+from mqproof.harness.saboteur.kill_table import GREEN, SEPARATOR, fault_of
 from mqproof.harness.targets.target import Target
+from mqproof.harness.verdicts import Verdict
 
+SLOW, STUCK = 0.5, 2  # seconds that only a missed deadline takes, and how often that is waited for
 DEFAULT_PATIENCE = 0.2  # a fault that withholds an answer costs a deadline; embedded brokers answer in milliseconds
 PYTEST_ARGUMENTS = (
     "-p", "no:terminal", "-p", "no:cacheprovider", "-p", "no:randomly", "--import-mode=importlib", "--pyargs",
@@ -69,10 +72,27 @@ def sabotage(
 
 
 class FaultRun:
-    """A pytest plugin: hands over the sabotaged targets, and collects what each test said."""
+    """A pytest plugin: hands over the sabotaged targets, leaves out what proves nothing more, collects the rest.
 
-    def __init__(self, targets: dict[str, tuple[Target, frozenset[str]]]) -> None:
+    A function that has killed a fault need not meet it again with other parameters, nor one that has run into the
+    deadline twice without noticing anything. Unless ``thorough``, a function that has proved itself on some fault
+    leaves out the faults that others have killed.
+    """
+
+    def __init__(
+        self,
+        targets: dict[str, tuple[Target, frozenset[str]]],
+        *,
+        thorough: bool,
+        only: frozenset[tuple[str, str]] = frozenset(),
+    ) -> None:
         self._targets = targets
+        self._thorough = thorough
+        self._only = only  # functions and targets, none for all
+        self._kills: set[tuple[str, str]] = set()  # function and target
+        self._stuck: Counter[tuple[str, str]] = Counter()
+        self._killers: set[str] = set()
+        self._dead: set[str] = set()
         self.records: list[dict[str, Any]] = []
         self.sanity: set[str] = set()
         self.errors: list[str] = []
@@ -96,13 +116,50 @@ class FaultRun:
         if report.failed:
             self.errors.append(f"{report.nodeid}: {report.longreprtext.strip().splitlines()[-1]}")
 
+    @pytest.hookimpl(tryfirst=True)
+    def pytest_runtest_protocol(self, item: pytest.Item) -> bool | None:
+        """Return True, and so leave the item out, where it would prove nothing more."""
+        from mqproof.harness.plugin.running import test_id
+        from mqproof.harness.plugin.selection import target_name
+
+        function, target = _function(test_id(item)), str(target_name(item))
+        if self._only:
+            return None if (function, target) in self._only else True
+        if not fault_of(target) or function in self.sanity:
+            return None
+        pair = function, target
+        is_proved = not self._thorough and target in self._dead and function in self._killers
+        return True if pair in self._kills or self._stuck[pair] >= STUCK or is_proved else None
+
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
         """Take the record out of the test's last report."""
         if report.when != "teardown":
             return
         for name, value in report.user_properties:
             if name == "mqproof" and isinstance(value, dict):
-                self.records.append({**value, "function": _function(value["id"])})
+                self._take({**value, "function": _function(value["id"])})
+
+    def doubtful(self) -> frozenset[tuple[str, str]]:
+        """Return the controls and sanity tests that were not green: perhaps only for want of patience."""
+        return frozenset(
+            (record["function"], record["target"])
+            for record in self.records
+            if record["outcome"] not in GREEN
+            and (not fault_of(record["target"]) or record["function"] in self.sanity)
+        )
+
+    def _take(self, record: dict[str, Any]) -> None:
+        self.records.append(record)
+        function, target = record["function"], record["target"]
+        broken = self._targets[target][1]
+        if not fault_of(target):
+            return
+        if any(key in broken and verdict == Verdict.DEVIATES for key, (verdict, _) in record["verdicts"].items()):
+            self._kills.add((function, target))
+            self._killers.add(function)
+            self._dead.add(target)
+        elif record["duration_s"] > SLOW:
+            self._stuck[function, target] += 1
 
 
 @dataclass(slots=True)
@@ -113,6 +170,7 @@ class Shard:
     faults: list[str]
     suites: list[str]
     arguments: list[str]
+    thorough: bool = False
     records: list[dict[str, Any]] = field(default_factory=list)
     sanity: frozenset[str] = frozenset()
     ran: list[str] = field(default_factory=list)
@@ -126,8 +184,15 @@ def run_shard(shard: Shard) -> Shard:
         targets: dict[str, tuple[Target, frozenset[str]]] = {}
         for base in shard.bases:
             targets |= sabotage(base, faults, loop, defective_brokers(resources, base))
-        plugin = FaultRun(targets)
-        code = pytest.main([*PYTEST_ARGUMENTS, *shard.arguments, *shard.suites], plugins=[plugin])
+        plugin = FaultRun(targets, thorough=shard.thorough)
+        arguments = [*PYTEST_ARGUMENTS, *shard.arguments, *shard.suites]
+        code = pytest.main(arguments, plugins=[plugin])
+        doubtful = plugin.doubtful()
+        if doubtful:  # no fault is called overbroad, and no control red, for want of patience
+            again = FaultRun(targets, thorough=True, only=doubtful)
+            pytest.main([*arguments, "--mqproof-patience=1.0"], plugins=[again])
+            sure = [record for record in plugin.records if (record["function"], record["target"]) not in doubtful]
+            plugin.records = sure + again.records
     shard.records, shard.sanity, shard.errors = plugin.records, frozenset(plugin.sanity), plugin.errors
     shard.ran = [spec.name for spec in faults if any(fault_of(name) == spec.name for name in targets)]
     if code not in (pytest.ExitCode.OK, pytest.ExitCode.TESTS_FAILED, pytest.ExitCode.NO_TESTS_COLLECTED):

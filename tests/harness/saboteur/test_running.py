@@ -1,0 +1,62 @@
+"""Faults run against the embedded brokers: every one is noticed, by a test that is green without it."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+from mqproof.harness.saboteur.core import FAULTS
+from mqproof.harness.saboteur.markdown import faults_page
+from mqproof.harness.saboteur.running import UnknownFault, chosen_faults, load_faults
+
+MQPROOF = (sys.executable, "-m", "mqproof.harness.cli")
+FEWEST = 150  # faults
+
+
+def run(*arguments: str, timeout: float) -> "subprocess.CompletedProcess[str]":
+    command = (*MQPROOF, "faults", *arguments)
+    return subprocess.run(command, capture_output=True, text=True, timeout=timeout, check=False)
+
+
+def test_one_fault_is_killed_by_tests_of_the_statement_that_it_breaks() -> None:
+    done = run("run", "--fault", "redelivered-unset", "--workers", "1", "--json", timeout=120)
+    assert done.returncode == 0, done.stderr
+    (row,) = json.loads(done.stdout)
+    assert (row["result"], row["overbroad"]) == ("killed", [])
+    assert row["killed_by"]
+
+
+def test_unknown_fault_is_one_line_and_exit_code_2() -> None:
+    done = run("run", "--fault", "no-such-fault", timeout=60)
+    assert done.returncode == 2
+    assert done.stderr.splitlines() == ["mqproof: no fault is called 'no-such-fault': 'mqproof faults list' shows them"]
+
+
+def test_unreachable_target_is_exit_code_3() -> None:
+    done = run("run", "--target", "amqp://127.0.0.1:1", timeout=60)
+    assert done.returncode == 3
+    assert len(done.stderr.splitlines()) == 1
+
+
+def test_chosen_faults_are_those_of_the_names_or_all() -> None:
+    assert [spec.name for spec in chosen_faults(["redelivered-unset"])] == ["redelivered-unset"]
+    assert len(chosen_faults([])) == len(FAULTS) >= FEWEST
+    with pytest.raises(UnknownFault):
+        chosen_faults(["no-such-fault"])
+
+
+def test_page_of_faults_is_the_generated_one() -> None:
+    load_faults()
+    page = Path(__file__).parents[3] / "docs" / "faults.md"
+    assert page.read_text(encoding="utf-8") == faults_page(FAULTS.values())
+
+
+@pytest.mark.whole_run
+def test_every_fault_is_killed_and_every_test_kills_one() -> None:
+    done = run("run", "--json", timeout=1200)
+    rows: list[dict[str, Any]] = json.loads(done.stdout)
+    assert [row["fault"] for row in rows if row["result"] != "killed"] == []
+    assert [row["fault"] for row in rows if row["overbroad"]] == []
+    assert done.returncode == 0, "a test is killed by no fault: mqproof faults run names it"
