@@ -1,20 +1,15 @@
 """Kernel: AMQP 0-9-1 on a stream of octets, whole or in any pieces. Books every octet; keeps only exchange and key.
 
 The same frames as in codec.py, walked instead of decoded. Section 4.2.3 of the specification, and the methods' fields
-from tables.py, which :func:`install` turns into steps.
+from tables.py, which steps.py turns into numbers.
 """
 
-from mqproof.dissectors.amqp.tables import BOTH, FRAME_END, METHODS, SERVER, FrameType, MethodSpec
+from mqproof.dissectors.amqp.finding import BODY, HEADER, HEADER_FIXED, HEARTBEAT, MAX_FRAME, METHOD, resync
+from mqproof.dissectors.amqp.tables import FRAME_END, METHODS
 from mqproof.dissectors.packets import state as w
 from mqproof.dissectors.packets.booking import book
 from mqproof.dissectors.packets.keys import find_key, keep, reference, referred, start_key
-from mqproof.dissectors.packets.octets import long
 from mqproof.dissectors.packets.state import Octets, Words
-
-METHOD = int(FrameType.METHOD)
-HEADER = int(FrameType.HEADER)
-BODY = int(FrameType.BODY)
-HEARTBEAT = int(FrameType.HEARTBEAT)
 
 # Phases: where in a frame the next octet stands.
 SYNC, HEAD, IDS, STEP, SHORT_LENGTH, SHORT, REST, CONTENT, PROPERTIES, PAYLOAD, END = range(11)
@@ -25,54 +20,6 @@ RETURN = list(METHODS).index("basic.return")
 DELIVER = list(METHODS).index("basic.deliver")
 GET_OK = list(METHODS).index("basic.get-ok")
 LETTER_A = 65
-MAX_FRAME = 1 << 28  # larger sizes are no frames
-HEADER_FIXED = 12  # class, weight, body size: section 4.2.6.1
-
-_ACKS = ("basic.ack", "basic.nack", "basic.reject")
-_MESSAGES = ("basic.publish", "basic.deliver", "basic.get-ok", "basic.return")
-_FIXED = {"octet": 1, "short": 2, "long": 4, "longlong": 8, "timestamp": 8}
-
-
-def install(s: Words) -> None:
-    """Write the methods' table into ``s``: by class and method id; purpose, role of the sender, content, steps."""
-    for number, spec in enumerate(METHODS.values()):
-        s[w.METHOD_INDEX + (spec.class_id // 5) * 128 + spec.method_id] = number + 1
-        row = w.METHODS + number * w.METHOD_WORDS
-        s[row + w.A_PURPOSE] = _purpose(spec)
-        s[row + w.A_ROLE] = _sender(spec)
-        s[row + w.A_CONTENT] = int(spec.content)
-        for i, step in enumerate(_steps(spec)):
-            s[row + w.A_STEPS + i] = step
-
-
-def _purpose(spec: MethodSpec) -> int:
-    if spec.name in _ACKS:
-        return w.P_ACKNOWLEDGEMENT
-    return w.P_APPLICATION if spec.name in _MESSAGES or spec.name in ("basic.get", "basic.get-empty") else w.P_SETUP
-
-
-def _sender(spec: MethodSpec) -> int:
-    if spec.received_by == BOTH:
-        return w.ROLE_UNKNOWN
-    return w.ROLE_CLIENT if spec.received_by == SERVER else w.ROLE_BROKER
-
-
-def _steps(spec: MethodSpec) -> list[int]:
-    """Return what to do with the arguments, one number each: pass so many octets, or a STEP_ constant."""
-    if spec.name not in _MESSAGES + _ACKS:
-        return [w.STEP_REST]
-    steps = []
-    for field in spec.fields:
-        if field.name == "delivery-tag":
-            steps.append(w.STEP_TAG)
-        elif field.name in ("exchange", "routing-key"):
-            steps.append(w.STEP_EXCHANGE if field.name == "exchange" else w.STEP_ROUTING_KEY)
-        elif field.type == "bit":
-            if steps[-1] != w.STEP_BITS:
-                steps.append(w.STEP_BITS)
-        else:
-            steps.append(_FIXED.get(field.type, w.STEP_SHORTSTR))
-    return [*steps, w.STEP_REST]
 
 
 def feed(buf: Octets, at: int, end: int, c: int, d: int, s: Words, m: Octets) -> None:
@@ -448,41 +395,3 @@ def finish(d: int, s: Words) -> None:
     if s[d + w.D_PHASE] not in (SYNC, HEAD) or s[d + w.D_UNBOOKED]:
         s[w.INCOMPLETE] += 1
     lose_sync(d, s)
-
-
-def whole_frame(buf: Octets, at: int, end: int) -> int:
-    """Return the end of the plausible frame at ``at`` (possibly beyond ``end``), or 0."""
-    if end - at < 7 or buf[at] not in (METHOD, HEADER, BODY, HEARTBEAT):
-        return 0
-    size = long(buf, at + 3)
-    if size > MAX_FRAME >> 4 or (buf[at] == HEARTBEAT and size > 0) or (buf[at] == BODY and size == 0):
-        return 0
-    stop = at + 8 + size
-    if stop <= end and buf[stop - 1] != FRAME_END:
-        return 0
-    if buf[at] == METHOD:
-        if size < 4 or end - at < 11 or buf[at + 7] or buf[at + 9]:
-            return 0
-        if buf[at + 8] % 5 or buf[at + 8] > 90 or buf[at + 10] == 0 or buf[at + 10] > 120:
-            return 0
-    if buf[at] == HEADER and (size < HEADER_FIXED + 2 or end - at < 9 or buf[at + 7] or buf[at + 8] != 60):
-        return 0
-    return stop
-
-
-def plausible(buf: Octets, at: int, end: int) -> int:
-    """Return whether a frame begins at ``at``: with its end octet, or as only a method or header begins."""
-    stop = whole_frame(buf, at, end)
-    if stop == 0:
-        return 0
-    if stop > end:
-        return 1 if buf[at] in (METHOD, HEADER) else 0
-    return 1 if stop == end or whole_frame(buf, stop, end) or end - stop < 7 else 0
-
-
-def resync(buf: Octets, at: int, end: int) -> int:
-    """Return where the next plausible frame begins, ``end`` where none does."""
-    for pos in range(at, end):
-        if buf[pos] in (METHOD, HEADER, BODY, HEARTBEAT) and plausible(buf, pos, end):
-            return pos
-    return end

@@ -21,14 +21,18 @@ from pathlib import Path
 from types import FunctionType, ModuleType
 from typing import Any, Final
 
+from mqproof.dissectors.amqp import finding as amqp_finding
 from mqproof.dissectors.amqp import kernel as amqp_kernel
 from mqproof.dissectors.amqp import tables as amqp_tables
+from mqproof.dissectors.mqtt import finding as mqtt_finding
 from mqproof.dissectors.mqtt import kernel as mqtt_kernel
 from mqproof.dissectors.mqtt import tables as mqtt_tables
 from mqproof.dissectors.overhead import walk as walk_kernel
 from mqproof.dissectors.packets import booking, keys, links, octets, records, state, tcp
 
-KERNELS: Final = (octets, records, links, booking, keys, tcp, mqtt_kernel, amqp_kernel, walk_kernel)
+KERNELS: Final = (
+    octets, records, links, booking, keys, tcp, amqp_finding, mqtt_finding, mqtt_kernel, amqp_kernel, walk_kernel,
+)  # fmt: skip
 ENTRIES: Final = ("walk", "finish")
 RETRY_SECONDS: Final = 600
 KEPT_SECONDS: Final = 30 * 86400

@@ -4,7 +4,7 @@ import os
 from collections.abc import Callable
 from typing import Any, Final
 
-from mqproof.dissectors.amqp import kernel as amqp_kernel
+from mqproof.dissectors.amqp.steps import install
 from mqproof.dissectors.overhead import walk as kernels
 from mqproof.dissectors.overhead.summary import Summary, summarise
 from mqproof.dissectors.packets import state as w
@@ -68,7 +68,7 @@ def analyze(name: str, *, engine: Any = None, progress: Progress | None = None) 
     """
     runner = engine or choose(name)
     s = runner.s
-    amqp_kernel.install(s)
+    install(s)
     with Source(name) as source:
         source.start(s)
         view = runner.view(source.buffer)

@@ -1,6 +1,8 @@
 """Kernel: from the octets of a capture to the account, in one pass. Composes the kernels of packets, AMQP and MQTT."""
 
+from mqproof.dissectors.amqp import finding as amqp_finding
 from mqproof.dissectors.amqp import kernel as amqp
+from mqproof.dissectors.mqtt import finding as mqtt_finding
 from mqproof.dissectors.mqtt import kernel as mqtt
 from mqproof.dissectors.packets import state as w
 from mqproof.dissectors.packets.booking import book, charge_waiting, group_of
@@ -206,9 +208,9 @@ def judge(buf: Octets, at: int, end: int, c: int, d: int, s: Words) -> int:
         s[d + w.D_STARTED] = 1
         return beginning
     verdict = w.UNKNOWN
-    if amqp.plausible(buf, at, end):
+    if amqp_finding.plausible(buf, at, end):
         verdict = w.PLAIN_AMQP
-    elif mqtt.plausible(buf, at, end, 0, 1):
+    elif mqtt_finding.plausible(buf, at, end, 0, 1):
         verdict = w.PLAIN_MQTT
     if verdict != w.UNKNOWN:
         s[d + w.D_STARTED] = 1
@@ -216,9 +218,9 @@ def judge(buf: Octets, at: int, end: int, c: int, d: int, s: Words) -> int:
     if s[d + w.D_STARTED] and s[c + w.C_CLIENT] == mqtt.side_of(c, d):
         return w.PLAIN_OTHER  # the client's first octets are there, and no protocol of ours begins so
     s[d + w.D_STARTED] = 0
-    if amqp.resync(buf, at, end) < end:
+    if amqp_finding.resync(buf, at, end) < end:
         return w.PLAIN_AMQP
-    return w.PLAIN_MQTT if mqtt.resync(buf, at, end, 0) < end else w.UNKNOWN
+    return w.PLAIN_MQTT if mqtt_finding.resync(buf, at, end, 0) < end else w.UNKNOWN
 
 
 def begins(buf: Octets, at: int, end: int) -> int:

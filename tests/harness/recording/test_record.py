@@ -110,6 +110,9 @@ def test_without_permission_the_tap_records(
         pass
 
 
+AMQPLAIN = b"\5LOGINS\0\0\0\2me\x08PASSWORDS\0\0\0\x11" + SECRET.encode()
+
+
 def login(protocol: str) -> bytes:
     """A client's first octets, with every place where a secret may stand."""
     if protocol == "amqp":
@@ -118,10 +121,7 @@ def login(protocol: str) -> bytes:
             for name, arguments in (
                 ("connection.start-ok", {"mechanism": "PLAIN", "response": b"\0me\0" + SECRET.encode()}),
                 ("connection.start-ok", {"mechanism": "EXTERNAL", "response": SECRET.encode()}),
-                (
-                    "connection.start-ok",
-                    {"mechanism": "AMQPLAIN", "response": b"\5LOGINS\0\0\0\2me\x08PASSWORDS\0\0\0\x11" + SECRET.encode()},
-                ),
+                ("connection.start-ok", {"mechanism": "AMQPLAIN", "response": AMQPLAIN}),
                 ("connection.secure-ok", {"response": SECRET.encode()}),
                 ("connection.update-secret", {"new_secret": SECRET.encode(), "reason": "later"}),
             )
