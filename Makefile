@@ -35,6 +35,7 @@ check: $(VENV)/.installed-dev lint
 
 bench: $(VENV)/.installed-dev
 	$(PYTEST) -q -p no:randomly tests/benchmarks
+	$(BIN)/python tests/benchmarks/bench_analyze.py
 
 lint: $(VENV)/.installed-dev $(NAMESPACE)
 	$(BIN)/ruff check .
