@@ -16,6 +16,7 @@ from mqproof.harness.intervals import Intervals
 
 SHOWN = 5  # examples of lost messages that findings name
 UNEXPLAINED = "unexplained"
+COUNTS = ("reordered", "reordered_by", "corrupted", "foreign", "redelivered", "repeats")
 
 
 @dataclass(slots=True)
@@ -79,6 +80,7 @@ class Ledger:
         self.corrupted = 0
         self.foreign = 0
         self.redelivered = 0
+        self.repeats = 0  # found elsewhere
 
     # -- the publisher's side --------------------------------------------------------------------------------------
 
@@ -137,6 +139,10 @@ class Ledger:
         self.reordered += late
         self.reordered_by = max(self.reordered_by, by)
 
+    def note_repeats(self, count: int) -> None:
+        """Note arrivals beyond the first of their message that were found elsewhere."""
+        self.repeats += count
+
     def note_strange(self, *, corrupted: int = 0, foreign: int = 0, redelivered: int = 0) -> None:
         """Note arrivals of unknown origin: damaged beyond recognition, or nobody's of this run."""
         self.corrupted += corrupted
@@ -162,6 +168,7 @@ class Ledger:
             for path, highest in theirs_in.highest.items():
                 ours_in.highest[path] = max(highest, ours_in.highest.get(path, -1))
         self.note_order(other.reordered, other.reordered_by)
+        self.note_repeats(other.repeats)
         self.note_strange(corrupted=other.corrupted, foreign=other.foreign, redelivered=other.redelivered)
 
     def missing(self) -> Iterable[tuple[int, str, Intervals]]:
@@ -196,7 +203,7 @@ class Ledger:
             confirmed=sum(len(books.confirmed) for books in self.publishers.values()),
             delivered=distinct,
             lost=causes.total(),
-            duplicated=sum(arrived.total - len(arrived.seen) for arrived in self.arrivals.values()),
+            duplicated=self.repeats + sum(arrived.total - len(arrived.seen) for arrived in self.arrivals.values()),
             reordered=self.reordered,
             reordered_by=self.reordered_by,
             corrupted=self.corrupted,
@@ -257,7 +264,7 @@ class Ledger:
                 [route, publisher, arrived.seen.plain(), arrived.total, arrived.highest]
                 for (route, publisher), arrived in self.arrivals.items()
             ],
-            "counts": [self.reordered, self.reordered_by, self.corrupted, self.foreign, self.redelivered],
+            "counts": {name: getattr(self, name) for name in COUNTS},
         }  # fmt: skip
 
     @classmethod
@@ -270,8 +277,8 @@ class Ledger:
             ledger.publishers[publisher] = books
         for route, publisher, seen, total, highest in data["arrivals"]:
             ledger.arrivals[route, publisher] = Arrived(Intervals(seen), total, dict(highest))
-        counts = data["counts"]
-        ledger.reordered, ledger.reordered_by, ledger.corrupted, ledger.foreign, ledger.redelivered = counts
+        for name in COUNTS:
+            setattr(ledger, name, data["counts"][name])
         return ledger
 
 

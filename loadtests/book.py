@@ -44,6 +44,7 @@ class Book:
     first_delivery: float | None = None
     last_delivery: float | None = None
     errors: dict[str, int] = field(default_factory=dict)
+    counts: dict[str, int] = field(default_factory=dict)  # of what a scenario does on purpose, and of what it sees
     _publishers: int = 0
 
     def publisher(self) -> Publisher:
@@ -51,9 +52,37 @@ class Book:
         self._publishers += 1
         return Publisher(self, self._publishers)
 
+    def reserve(self, count: int) -> int:
+        """Return the first of so many new publishers' numbers."""
+        first, self._publishers = self._publishers + 1, self._publishers + count
+        return first
+
+    def skip(self, other: "Book") -> None:
+        """Use none of the publishers' numbers of another book of the same run."""
+        self._publishers = max(self._publishers, other._publishers)
+
+    def latency(self, name: str) -> Latencies:
+        """Return the histogram of this name."""
+        return self.latencies.setdefault(name, Latencies())
+
     def record(self, name: str, seconds: float) -> None:
         """Add one duration to the histogram of this name."""
-        self.latencies.setdefault(name, Latencies()).record(seconds * 1_000_000)
+        self.latency(name).record(seconds * 1_000_000)
+
+    def count(self, name: str, count: int = 1) -> None:
+        """Count something that is no error."""
+        if count:
+            self.counts[name] = self.counts.get(name, 0) + count
+
+    def merge(self, other: "Book") -> None:
+        """Add another stage's or worker's book."""
+        self.ledger.merge(other.ledger)
+        for name, latencies in other.latencies.items():
+            self.latency(name).merge(latencies)
+        for mine, theirs in ((self.errors, other.errors), (self.counts, other.counts)):
+            for name, count in theirs.items():
+                mine[name] = mine.get(name, 0) + count
+        self.skip(other)
 
     def delivered(self, consumer: str, payload: bytes, *, redelivered: bool = False) -> None:
         """Book a delivery and its end-to-end latency."""
@@ -88,6 +117,7 @@ class Book:
             "latencies_us": {name: each.summary() for name, each in sorted(self.latencies.items())},
             "histograms": {name: each.plain() for name, each in sorted(self.latencies.items())},
             "errors": self.errors,
+            "counts": self.counts,
         }
 
 

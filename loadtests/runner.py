@@ -18,7 +18,7 @@ from typing import Any  # noqa: E402
 import gevent  # noqa: E402
 from gevent.event import Event  # noqa: E402
 from locust.env import Environment  # noqa: E402
-from mqproof.loadtests.settings import SCENARIOS, Settings  # noqa: E402
+from mqproof.loadtests.settings import WELCOME_EMAIL, Settings  # noqa: E402
 
 TICK = 0.5  # seconds between two looks at the clock, the parent and the progress
 FAILED = 4
@@ -26,7 +26,9 @@ FAILED = 4
 
 def run(settings: Settings, interrupted: Event) -> dict[str, Any]:
     """Run one scenario and return its result; ``interrupted`` ends it early, with what there is so far."""
-    module = importlib.import_module(SCENARIOS[settings.scenario])
+    if settings.scenario != WELCOME_EMAIL:
+        return _run_engine(settings, interrupted)
+    module = importlib.import_module("mqproof.loadtests.scenarios.welcome_email")
     scenario_class, user_class = module.PARTS
     scenario = user_class.scenario = scenario_class(settings)
     environment = Environment(user_classes=[user_class])
@@ -40,6 +42,29 @@ def run(settings: Settings, interrupted: Event) -> dict[str, Any]:
     scenario.stop()
     result: dict[str, Any] = scenario.book.result()
     return {**result, "interrupted": interrupted.is_set(), "duration_s": round(_lasted(scenario), 3)}
+
+
+def _run_engine(settings: Settings, interrupted: Event) -> dict[str, Any]:
+    from mqproof.loadtests.engine.running import Engine
+    from mqproof.loadtests.scenarios.catalogue import stages_of
+
+    target = settings.target.with_(product=settings.product)
+    engine = Engine(target, stages_of(settings), settings.prefix, lambda name, messages, octets: None)
+    watch = gevent.spawn(_watch, settings, engine, interrupted)
+    engine.run(interrupted)
+    watch.kill()
+    return engine.result(interrupted.is_set())
+
+
+def _watch(settings: Settings, engine: Any, interrupted: Event) -> None:
+    """End with the parent, and show progress."""
+    parent = os.getppid()
+    while not interrupted.wait(TICK):
+        if os.getppid() != parent:
+            interrupted.set()
+        if settings.show_progress:
+            sys.stderr.write(f"\r\x1b[K{engine.progress()}")
+            sys.stderr.flush()
 
 
 def _lasted(scenario: Any) -> float:

@@ -6,7 +6,7 @@ from typing import Any, Self
 from mqproof.harness.targets.target import Target, Tls, parse_url
 from mqproof.loadtests.messages import SMALLEST
 
-SCENARIOS = {"welcome-email": "mqproof.loadtests.scenarios.welcome_email"}
+WELCOME_EMAIL = "welcome-email"
 
 
 class BadSettings(ValueError):
@@ -21,25 +21,32 @@ class Settings:
     url: str
     users: int = 10
     duration: float = 10.0
-    rate: float = 10.0  # registrations of each user
+    rate: float = 10.0  # welcome-email: registrations of each user; the others: all messages, 0 as fast as it goes
     payload: int = 256
     work: float = 0.02  # how long sending the e-mail takes, simulated
     workers: int = 10
     qos: int = 1  # MQTT
     confirm: bool = True  # AMQP publisher confirms
     prefetch: int = 10  # AMQP
+    queues: int = 1
+    persistent: bool = False  # AMQP
+    queue_type: str = ""  # AMQP x-queue-type
+    window: int = 0  # in flight at most where there is no rate; 0: as the scenario thinks right
+    product: str = ""  # what the broker calls itself
     prefix: str = "mqproof"
     ca_file: str | None = None
     insecure: bool = False
     show_progress: bool = False
 
     def __post_init__(self) -> None:
-        bounds = {"users": (1, 10_000), "duration": (0.1, 86_400), "rate": (0.01, 100_000), "workers": (1, 1_000),
+        slowest = 0.01 if self.scenario == WELCOME_EMAIL else 0.0
+        bounds = {"users": (1, 10_000), "duration": (0.1, 86_400), "rate": (slowest, 10_000_000),
+                  "workers": (1, 1_000), "queues": (1, 1_000), "window": (0, 1_000_000),
                   "payload": (SMALLEST, 16 << 20), "work": (0, 60), "qos": (0, 2), "prefetch": (1, 65_535)}  # fmt: skip
         for name, (lowest, highest) in bounds.items():
             value = getattr(self, name)
             if not lowest <= value <= highest:
-                raise BadSettings(f"--{name} must be from {lowest} to {highest}, not {value}")
+                raise BadSettings(f"--{name.replace('_', '-')} must be from {lowest} to {highest}, not {value}")
 
     @property
     def target(self) -> Target:

@@ -7,9 +7,11 @@ import typer
 
 HELP = """Put load on brokers, and account for every message.
 
-SCENARIO is welcome-email. TARGET is a URL or a broker to start here: embedded (the default), rabbitmq, mosquitto;
-rabbitmq-mqtt and the like choose one protocol. Latencies run from the moment before a message is sent until a
-worker has it. Everything that is made on the broker has the prefix and is removed.
+SCENARIO is welcome-email, throughput, worker-crash, scale-out, traffic-spike, log-routing, exchange-cost,
+home-telemetry, alerts-qos1, billing-qos2, fan-out or durability-cost. TARGET is a URL or a broker to start here:
+embedded (the default), rabbitmq, mosquitto; rabbitmq-mqtt and the like choose one protocol. Latencies run from the
+moment a message was meant to be sent until a consumer has it. Everything that is made on the broker has the prefix and
+is removed.
 
 \b
 Exit codes:
@@ -26,15 +28,21 @@ Exit codes:
 def load(
     scenario: Annotated[str, typer.Argument(metavar="SCENARIO")],
     targets: Annotated[list[str] | None, typer.Argument(metavar="TARGET", show_default=False)] = None,
-    users: Annotated[int, typer.Option(help="Users that register.")] = 10,
+    users: Annotated[int | None, typer.Option(help="Publishers (welcome-email: users that register).")] = None,
     duration: Annotated[float, typer.Option(help="Seconds of load.")] = 10.0,
-    rate: Annotated[float, typer.Option(help="Registrations of each user per second.")] = 10.0,
-    payload: Annotated[int, typer.Option(help="Octets of a message.")] = 256,
-    work: Annotated[float, typer.Option(help="Seconds that sending an e-mail takes (simulated).")] = 0.02,
-    workers: Annotated[int, typer.Option(help="Workers that take tasks.")] = 10,
-    qos: Annotated[int, typer.Option(help="MQTT: QoS.")] = 1,
+    rate: Annotated[
+        float | None, typer.Option(help="Messages per second, 0 for all it takes (welcome-email: of each user).")
+    ] = None,
+    payload: Annotated[int | None, typer.Option(help="Octets of a message [256].")] = None,
+    work: Annotated[float | None, typer.Option(help="Seconds that a task takes (simulated).")] = None,
+    workers: Annotated[int | None, typer.Option(help="Workers that take tasks, or subscribers.")] = None,
+    queues: Annotated[int | None, typer.Option(help="Queues, or subscriptions, that share the messages.")] = None,
+    qos: Annotated[int | None, typer.Option(help="MQTT: QoS [1].")] = None,
     confirm: Annotated[bool, typer.Option(help="AMQP: publisher confirms.")] = True,
-    prefetch: Annotated[int, typer.Option(help="AMQP: prefetch of each worker.")] = 10,
+    prefetch: Annotated[int | None, typer.Option(help="AMQP: prefetch of each worker.")] = None,
+    window: Annotated[int | None, typer.Option(help="Messages in flight at most, without --rate.")] = None,
+    persistent: Annotated[bool, typer.Option("--persistent", help="AMQP: persistent messages.")] = False,
+    queue_type: Annotated[str, typer.Option(help="AMQP: x-queue-type, such as quorum.")] = "",
     max_p99: Annotated[str, typer.Option(metavar="TIME", help="Highest p99 end to end, such as 20ms.")] = "",
     max_lost: Annotated[int | None, typer.Option(help="How many messages may be lost.", show_default=False)] = None,
     min_rate: Annotated[float | None, typer.Option(help="Lowest delivery rate per second.", show_default=False)] = None,
@@ -54,7 +62,8 @@ def load(
 
     numbers = {
         "users": users, "duration": duration, "rate": rate, "payload": payload, "work": work, "workers": workers,
-        "qos": qos, "confirm": confirm, "prefetch": prefetch, "prefix": prefix, "insecure": insecure,
+        "qos": qos, "confirm": confirm, "prefetch": prefetch, "prefix": prefix, "queues": queues, "window": window,
+        "persistent": persistent, "queue_type": queue_type, "insecure": insecure,
         "ca_file": str(ca_file) if ca_file else None,
     }  # fmt: skip
     wishes = Wishes(

@@ -13,11 +13,13 @@ from typing import Any
 from mqproof.harness.cli.exits import CONFORMS, DEVIATES, INTERNAL, INTERRUPTED, NOTHING, UNREACHABLE, USAGE
 from mqproof.harness.run import BadRun, Run, new_folder, write_atomically
 from mqproof.harness.run import load as load_run
+from mqproof.harness.targets.drivers import DRIVERS
 from mqproof.harness.targets.errors import TargetError
 from mqproof.harness.targets.opening import open_all, read_password
 from mqproof.harness.targets.target import BadTarget, Target, Tls
 from mqproof.harness.thresholds import BadThreshold, Thresholds
-from mqproof.loadtests.settings import SCENARIOS, BadSettings, Settings
+from mqproof.loadtests.scenarios.catalogue import SCENARIOS, names, stages_of, with_defaults
+from mqproof.loadtests.settings import WELCOME_EMAIL, BadSettings, Settings
 from rich.console import Console
 from rich.table import Table
 
@@ -64,9 +66,10 @@ def _put_load(wishes: Wishes) -> int:
     run = load_run(wishes.out) if wishes.out is not None and (wishes.out / "run.json").exists() else Run()
     results: list[dict[str, Any]] = []
     with ExitStack() as resources:
-        insecure, ca_file = wishes.numbers["insecure"], wishes.numbers["ca_file"]
+        insecure, ca_file = wishes.numbers["insecure"], wishes.numbers.get("ca_file")
         tls = Tls(Path(ca_file) if ca_file else None, insecure) if insecure or ca_file else None
-        targets = open_all(wishes.targets, resources, tls=tls, password=read_password(wishes.password_file))
+        words = _fitting(wishes)
+        targets = open_all(words, resources, tls=tls, password=read_password(wishes.password_file))
         run.add_targets(targets)
         for target in targets:
             results.append(_on_target(wishes, target, console))
@@ -76,18 +79,36 @@ def _put_load(wishes: Wishes) -> int:
     return _code(results)
 
 
+def _fitting(wishes: Wishes) -> list[str]:
+    """Return the targets' words, local brokers narrowed to the protocols that the scenario is for."""
+    if wishes.scenario == WELCOME_EMAIL:
+        return wishes.targets
+    protocols = SCENARIOS[wishes.scenario].protocols
+    words = []
+    for word in wishes.targets:
+        spoken = DRIVERS[word].protocols if word in DRIVERS else ()
+        fitting = [f"{word}-{protocol}" for protocol in spoken if protocol in protocols]
+        words += fitting if len(spoken) > 1 and len(fitting) < len(spoken) and fitting else [word]
+    return words
+
+
 def _check(wishes: Wishes) -> None:
     """Refuse what cannot be meant, before anything is started."""
-    if wishes.scenario not in SCENARIOS:
-        near = difflib.get_close_matches(wishes.scenario, SCENARIOS, n=1)
-        hint = f"did you mean {near[0]}?" if near else f"there is {', '.join(SCENARIOS)}"
+    if wishes.scenario not in names():
+        near = difflib.get_close_matches(wishes.scenario, names(), n=1)
+        hint = f"did you mean {near[0]}?" if near else f"there is {', '.join(names())}"
         raise BadSettings(f"no scenario is called {wishes.scenario!r}: {hint}")
+    numbers = with_defaults(wishes.scenario, wishes.numbers)
+    wishes.numbers.clear()
+    wishes.numbers.update(numbers)
     Settings(wishes.scenario, "amqp://localhost", **wishes.numbers)
     wishes.thresholds.check({"metrics": {"latency_us": {"p99": 0}, "delivery_rate_msg_s": 0}, "ledger": {"lost": 0}})
 
 
 def _on_target(wishes: Wishes, target: Target, console: Console) -> dict[str, Any]:
-    settings = Settings(wishes.scenario, target.url, show_progress=sys.stderr.isatty(), **wishes.numbers)
+    settings = Settings(
+        wishes.scenario, target.url, show_progress=sys.stderr.isatty(), product=target.product, **wishes.numbers
+    )
     _preflight(wishes, target, settings, console)
     result = _run_process(settings)
     entry = {
@@ -103,11 +124,11 @@ def _on_target(wishes: Wishes, target: Target, console: Console) -> dict[str, An
 
 def _preflight(wishes: Wishes, target: Target, settings: Settings, console: Console) -> None:
     """Say what will be made and how hard it will be; a stranger's broker is loaded heavily only when that is said."""
-    rate, connections = settings.users * settings.rate, settings.users + settings.workers
-    what = "a queue" if target.protocol == "amqp" else "a subscription"
+    rate, connections = _heaviness(settings)
     console.print(
-        f"{target.name}: {settings.users} users, {rate:g} registrations/s for {settings.duration:g} s, {what} with the "
-        f"prefix {settings.prefix}, at most {connections} connections",
+        f"{target.name}: {wishes.scenario} for {settings.duration:g} s, "
+        f"{f'{rate:g} messages/s' if rate < math.inf else 'as many messages as it takes'}, at most {connections} "
+        f"connections; names with the prefix {settings.prefix}, removed afterwards",
         soft_wrap=True,
     )
     is_heavy = rate > GENTLE_RATE or connections > GENTLE_USERS
@@ -116,6 +137,15 @@ def _preflight(wishes: Wishes, target: Target, settings: Settings, console: Cons
             f"{target.redacted_url} is not local, and this is more than {GENTLE_RATE} messages/s or {GENTLE_USERS} "
             "connections: add --yes-load-this-broker if that is meant"
         )
+
+
+def _heaviness(settings: Settings) -> tuple[float, int]:
+    """Return messages per second and connections, both at their highest."""
+    if settings.scenario == WELCOME_EMAIL:
+        return settings.users * settings.rate, settings.users + settings.workers
+    stages = stages_of(settings)
+    rates = [rate or math.inf for stage in stages for _, rate in stage.phases]
+    return max(rates), max(stage.publishers + stage.routes * stage.consumers for stage in stages)
 
 
 def _run_process(settings: Settings) -> dict[str, Any]:
@@ -197,6 +227,7 @@ def _show(entry: dict[str, Any], console: Console) -> None:
     for name, found in entry["latencies_us"].items():
         latencies.add_row(name, *(_milliseconds(found[key]) for key in ("p50", "p90", "p99", "p999", "max")))
     console.print(latencies)
+    _show_stages(entry, console)
     metrics, ledger = entry["metrics"], entry["ledger"]
     rate = metrics["delivery_rate_msg_s"]
     console.print(
@@ -204,12 +235,31 @@ def _show(entry: dict[str, Any], console: Console) -> None:
         f" at {f'{rate:,.0f}' if rate is not None else 'no'} messages/s"
     )
     console.print("  " + ", ".join(f"{name} {ledger[name]:,}" for name in LEDGER), style=_alarm(ledger))
+    for name, count in entry["counts"].items():
+        console.print(f"  {name}: {count:,}")
     for error, count in entry["errors"].items():
         console.print(f"  {count} times: {error}", style="red", soft_wrap=True)
     for row in entry["thresholds"]:
         verdict = "holds" if row["passes"] else "is missed"
         console.print(f"  {row['rule']}: {row['value']}, bound {row['bound']:g}: {verdict}")
     console.print()
+
+
+def _show_stages(entry: dict[str, Any], console: Console) -> None:
+    """Print a line for each stage of a scenario that has several."""
+    if len(entry.get("stages", ())) < 2:
+        return
+    table = Table("stage", box=None)
+    for heading in ("delivered", "messages/s", "p50 ms", "p99 ms", "lost"):
+        table.add_column(heading, justify="right")
+    for stage in entry["stages"]:
+        metrics = stage["metrics"]
+        rate, latency = metrics["delivery_rate_msg_s"], metrics["latency_us"]
+        table.add_row(
+            stage["stage"], f"{metrics['delivered']:,}", f"{rate:,.0f}" if rate is not None else "-",
+            _milliseconds(latency["p50"]), _milliseconds(latency["p99"]), f"{stage['ledger']['lost']:,}",
+        )  # fmt: skip
+    console.print(table)
 
 
 LEDGER = ("lost", "duplicated", "reordered", "corrupted", "unexpected")

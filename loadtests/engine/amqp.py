@@ -1,0 +1,123 @@
+"""The engine's AMQP 0-9-1: declare, publish in batches with confirms, consume with acknowledgements in multiples."""
+
+from typing import Any
+
+import numpy as np
+from mqproof.dissectors.amqp.codec import Decoder, Method, ProtocolHeader, content, encode, method
+from mqproof.dissectors.amqp.tables import FRAME_OVERHEAD
+from mqproof.harness.targets.target import Target
+from mqproof.loadtests.engine import kernels
+from mqproof.loadtests.engine.wire import Broken, Scratch, Wire
+
+LARGEST = 131072 - FRAME_OVERHEAD  # octets of a payload: one body frame
+CLOSE_OK = encode(method("connection.close-ok", 0))
+CLOSES = ("connection.close", "channel.close")
+
+
+class AmqpWire(Wire):
+    """An open connection with channel 1 open."""
+
+    def __init__(self, target: Target, scratch: Scratch, buffer: int = 1 << 20) -> None:
+        super().__init__(target, scratch, Decoder(), kernels.walk_amqp, buffer)
+        self.frame_max = 0
+        self._open()
+
+    def _open(self) -> None:
+        target = self.target
+        self.send(encode(ProtocolHeader()))
+        self.expect("connection.start")
+        login = f"\0{target.user or 'guest'}\0{target.password or ''}".encode()
+        properties = {"product": "mqproof load", "capabilities": {"connection.blocked": True}}
+        self.tell(
+            "connection.start-ok", 0, mechanism="PLAIN", response=login, locale="en_US", client_properties=properties
+        )
+        tune = self.expect("connection.tune")
+        self.frame_max = min(tune.arguments["frame_max"] or 131072, 131072)
+        channel_max = tune.arguments["channel_max"]
+        self.tell("connection.tune-ok", 0, channel_max=channel_max, frame_max=self.frame_max, heartbeat=0)
+        self.tell("connection.open", 0, virtual_host=target.vhost)
+        self.expect("connection.open-ok")
+        self.call("channel.open")
+
+    def tell(self, name: str, channel: int = 1, **arguments: Any) -> None:
+        """Send a method."""
+        self.send(encode(method(name, channel, **arguments)))
+
+    def call(self, name: str, **arguments: Any) -> Method:
+        """Send a method and return its answer; not once the buffer is walked."""
+        self.tell(name, **arguments)
+        return self.expect(f"{name}-ok")
+
+    def expect(self, name: str) -> Method:
+        """Return the next method, which has to be this."""
+        while not isinstance(frame := self.answer(), Method):
+            pass
+        if frame.name != name:
+            raise Broken(f"{name} was expected; {_told(frame)}")
+        return frame
+
+    def check(self, events: Any) -> None:
+        """Raise Broken where the broker has closed the channel or the connection."""
+        closed = events[events[:, 0] == kernels.CLOSED]
+        if len(closed):
+            decoder = Decoder()
+            decoder.feed(self.octets[int(closed[0][1]) :])
+            raise Broken(_told(decoder.next()))
+
+    def confirm(self) -> None:
+        """Ask for publisher confirms."""
+        self.call("confirm.select")
+
+    def consume(self, queue: str, prefetch: int) -> None:
+        """Start to consume; deliveries come by ``receive``."""
+        self.call("basic.qos", prefetch_count=prefetch)
+        self.call("basic.consume", queue=queue, consumer_tag="c")
+        self.start_walking()
+
+    def acknowledge(self, events: Any) -> None:
+        """Acknowledge all that was delivered up to the last of ``events``, by one multiple."""
+        owed = events[events[:, 0] == kernels.OWED_ACK]
+        if len(owed):
+            self.tell("basic.ack", delivery_tag=int(owed[-1, 1]), multiple=True)
+
+    def acknowledge_one(self, tag: int) -> None:
+        """Acknowledge one delivery."""
+        self.tell("basic.ack", delivery_tag=tag)
+
+    def close(self) -> None:
+        """Say good-bye, wait for it to be heard as far as it is, and close the socket."""
+        try:
+            self.socket.settimeout(2)
+            self.socket.sendall(encode(method("connection.close", 0, reply_code=200)))
+            last = b""
+            while not last.endswith(CLOSE_OK) and (octets := self.socket.recv(65536)):
+                last = (last + octets)[-len(CLOSE_OK) :]
+        except OSError:
+            pass
+        super().close()
+
+
+def _told(frame: Any) -> str:
+    if isinstance(frame, Method) and frame.name in CLOSES:
+        return f"the broker says {frame.arguments['reply_code']} {frame.arguments['reply_text']}"
+    return f"{getattr(frame, 'name', 'something else')} came"
+
+
+class AmqpBatch:
+    """Rows of octets, each one message: method, header and body, of which only the payload's head changes."""
+
+    id_at = -1
+
+    def __init__(self, rows: int, payload: int, exchange: str, routing_key: str, properties: dict[str, Any]) -> None:
+        frames = content(
+            "basic.publish", 1, body=bytes(payload), properties=properties, exchange=exchange, routing_key=routing_key
+        )
+        octets = b"".join(map(encode, frames))
+        self.rows: Any = np.tile(np.frombuffer(octets, np.uint8), (rows, 1))
+        self.at = len(octets) - 1 - payload
+        self.payload = payload
+
+    def lay_out(self, count: int, publisher: int, first: int, intended: int, step: float) -> memoryview:
+        """Return the octets of ``count`` messages, ready to be sent."""
+        kernels.fill(self.rows, count, self.at, self.payload, publisher, first, intended, step, self.id_at)
+        return memoryview(self.rows[:count]).cast("B")

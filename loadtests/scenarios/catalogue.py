@@ -1,0 +1,179 @@
+"""The scenarios: each makes one claim about message queues measurable, as stages for the engine.
+
+``welcome-email`` stands apart: it compares what callers feel, with real client libraries (see its module).
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+from mqproof.loadtests.engine.traffic import Traffic
+from mqproof.loadtests.settings import WELCOME_EMAIL, BadSettings, Settings
+
+HEADERS = (("headers", 0), ("headers", 100))  # a headers exchange looks at every binding
+BOLD, CAREFUL = 20_000, 800  # in flight; MQTT brokers drop what a subscriber's short queue has no room for
+BOTH = ("amqp", "mqtt")
+Stages = Callable[[Settings], list[Traffic]]
+
+
+@dataclass(frozen=True, slots=True)
+class Scenario:
+    """``claim``: what is made measurable. ``defaults``: of settings, where the user says nothing."""
+
+    claim: str
+    stages: Stages
+    protocols: tuple[str, ...] = BOTH
+    defaults: dict[str, Any] = field(default_factory=dict)
+
+
+def base(settings: Settings, label: str, share: float = 1.0) -> Traffic:
+    """Return the traffic that the settings describe; ``share``: of the duration."""
+    return Traffic(
+        label,
+        publishers=settings.users, rate=settings.rate, payload=settings.payload, qos=settings.qos,
+        confirm=settings.confirm, prefetch=settings.prefetch, persistent=settings.persistent,
+        queue_type=settings.queue_type, durable=settings.persistent or settings.queue_type == "quorum",
+        duration=settings.duration * share, work=settings.work,
+        window=settings.window or (BOLD if settings.target.protocol == "amqp" or not settings.qos else CAREFUL),
+    )  # fmt: skip
+
+
+def workers_of(settings: Settings, traffic: Traffic, workers: int) -> Traffic:
+    """Return the traffic with so many workers on one task list; MQTT 3.1.1 deals the tasks out by topic."""
+    if settings.target.protocol == "amqp":
+        return traffic.with_(consumers=workers)
+    return traffic.with_(routes=workers, pattern="split", publishers=max(traffic.publishers, workers))
+
+
+def throughput(settings: Settings) -> list[Traffic]:
+    """As much as goes through, or as much as --rate says."""
+    traffic = base(settings, "throughput")
+    if settings.queues == 1:
+        return [workers_of(settings, traffic, settings.workers)]
+    return [traffic.with_(routes=settings.queues, pattern="split", publishers=max(settings.queues, settings.users))]
+
+
+def worker_crash(settings: Settings) -> list[Traffic]:
+    """One of the workers is cut off without a word, again and again, in mid-task."""
+    traffic = base(settings, "workers crash").with_(consumers=settings.workers, crash=max(0.5, settings.duration / 5))
+    return [traffic]
+
+
+def scale_out(settings: Settings) -> list[Traffic]:
+    """1, 2, 4 and 8 workers, each busy with its task for a while."""
+    counts = (1, 2, 4, 8)
+    stages = []
+    for workers in counts:
+        label = f"{workers} worker{'s' if workers > 1 else ''}"
+        traffic = base(settings, label, 1 / len(counts)).with_(window=settings.window or 200)
+        stages.append(workers_of(settings, traffic, workers))
+    return stages
+
+
+def traffic_spike(settings: Settings) -> list[Traffic]:
+    """Ten times the rate for a fifth of the time; workers that keep up with three times the ordinary one."""
+    ordinary, fifth = settings.rate, settings.duration / 5
+    schedule = ((2 * fifth, ordinary), (fifth, 10 * ordinary), (2 * fifth, ordinary))
+    traffic = base(settings, "spike").with_(schedule=schedule)
+    return [workers_of(settings, traffic, max(1, round(3 * ordinary * settings.work)) if settings.work else 1)]
+
+
+def log_routing(settings: Settings) -> list[Traffic]:
+    """Error, warning and info, each to its own queue and nowhere else."""
+    names = ("error", "warning", "info")
+    traffic = base(settings, "log routing").with_(
+        routes=3, pattern="split", exchange="direct", route_names=names, publishers=max(3, settings.users)
+    )
+    return [traffic]
+
+
+def exchange_cost(settings: Settings) -> list[Traffic]:
+    """The exchange types, with few and with many bindings that match nothing."""
+    kinds = [("fanout", 0), *((kind, more) for kind in ("direct", "topic") for more in (0, 1000)), *HEADERS]
+    share = 1 / len(kinds)
+    return [
+        base(settings, f"{kind}, {more + 1} binding{'s' if more else ''}", share).with_(exchange=kind, bindings=more)
+        for kind, more in kinds
+    ]
+
+
+def home_telemetry(settings: Settings) -> list[Traffic]:
+    """Many sensors, each with a topic of its own, and one dashboard that sees all of it."""
+    return [base(settings, "fan-in").with_(topic="home/")]
+
+
+def fan_out(settings: Settings) -> list[Traffic]:
+    """One publisher, a copy for each of many subscribers."""
+    traffic = base(settings, "fan-out").with_(publishers=1, routes=settings.workers, pattern="fan", exchange="fanout")
+    return [traffic.with_(window=max(100, traffic.window // settings.workers))]
+
+
+def alerts(settings: Settings) -> list[Traffic]:
+    """At least once, while the publishers' connections end again and again."""
+    return [base(settings, "reconnecting").with_(qos=1, reconnect=max(0.4, settings.duration / 6))]
+
+
+def billing(settings: Settings) -> list[Traffic]:
+    """Exactly once, while the publishers' connections end again and again."""
+    return [base(settings, "reconnecting").with_(qos=2, reconnect=max(0.4, settings.duration / 6))]
+
+
+def durability_cost(settings: Settings) -> list[Traffic]:
+    """What each guarantee takes away from the throughput."""
+    if settings.target.protocol == "mqtt":
+        window = settings.window or CAREFUL
+        return [base(settings, f"QoS {qos}", 1 / 3).with_(qos=qos, window=window) for qos in range(3)]
+    stages = [
+        base(settings, "nothing", 1 / 4).with_(confirm=False),
+        base(settings, "confirms", 1 / 4),
+        base(settings, "confirms, persistent", 1 / 4).with_(persistent=True, durable=True),
+    ]
+    if "rabbitmq" in settings.product.lower():
+        stages.append(
+            base(settings, "confirms, quorum queue", 1 / 4).with_(persistent=True, durable=True, queue_type="quorum")
+        )
+    return stages
+
+
+SCENARIOS: dict[str, Scenario] = {
+    "throughput": Scenario("how much goes through, with every guarantee on and every message accounted for", throughput,
+                           defaults={"users": 2, "workers": 1}),
+    "worker-crash": Scenario("a crashed worker's task goes to another", worker_crash, ("amqp",),
+                             {"users": 2, "rate": 200.0, "workers": 4, "work": 0.005, "prefetch": 10}),
+    "scale-out": Scenario("add workers, get throughput", scale_out, BOTH,
+                          {"users": 2, "work": 0.005, "prefetch": 10}),
+    "traffic-spike": Scenario("spikes are absorbed", traffic_spike, BOTH,
+                              {"users": 2, "rate": 100.0, "work": 0.005, "prefetch": 10}),
+    "log-routing": Scenario("error, warning and info go to their queues", log_routing, BOTH, {"users": 3}),
+    "exchange-cost": Scenario("the four exchange types and what they cost", exchange_cost, ("amqp",), {"users": 1}),
+    "home-telemetry": Scenario("thousands of sensors, one dashboard on home/#", home_telemetry, ("mqtt",),
+                               {"users": 100, "rate": 2000.0, "payload": 64, "qos": 0}),
+    "alerts-qos1": Scenario("at least once", alerts, ("mqtt",), {"users": 4, "rate": 500.0}),
+    "billing-qos2": Scenario("exactly once", billing, ("mqtt",), {"users": 4, "rate": 500.0}),
+    "fan-out": Scenario("one publisher, N subscribers", fan_out, BOTH, {"workers": 10, "payload": 64, "qos": 0}),
+    "durability-cost": Scenario("what confirms, persistence and quorum cost", durability_cost, BOTH, {"users": 2}),
+}  # fmt: skip
+WELCOME = {"users": 10, "rate": 10.0, "work": 0.02, "workers": 10, "prefetch": 10}
+ENGINE_DEFAULTS: dict[str, Any] = {"rate": 0.0, "work": 0.0, "workers": 1, "prefetch": 1000, "users": 2}
+
+
+def names() -> list[str]:
+    """Return the names of all scenarios."""
+    return [WELCOME_EMAIL, *SCENARIOS]
+
+
+def with_defaults(name: str, given: dict[str, Any]) -> dict[str, Any]:
+    """Return the settings that a scenario has where the user says nothing (None)."""
+    defaults = WELCOME if name == WELCOME_EMAIL else ENGINE_DEFAULTS | SCENARIOS[name].defaults
+    return defaults | {key: value for key, value in given.items() if value is not None}
+
+
+def stages_of(settings: Settings) -> list[Traffic]:
+    """Return what a scenario does on a target. Raises BadSettings where its protocol cannot do it."""
+    scenario = SCENARIOS[settings.scenario]
+    protocol = settings.target.protocol
+    if protocol not in scenario.protocols:
+        raise BadSettings(f"{settings.scenario} is a scenario for {', '.join(scenario.protocols)}, not for {protocol}")
+    if protocol == "mqtt" and (settings.queue_type or settings.persistent):
+        raise BadSettings("--queue-type and --persistent are AMQP's: MQTT says what it guarantees by --qos")
+    return scenario.stages(settings)
