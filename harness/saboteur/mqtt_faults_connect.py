@@ -8,6 +8,7 @@ from mqproof.dissectors.mqtt.codec import Auth, Connack, Connect, Disconnect, Pi
 from mqproof.harness.saboteur.core import MqttConn, MqttFault, MqttResult, fault
 from mqproof.harness.saboteur.mqtt_making import (
     after_first,
+    answer,
     broker,
     client,
     count,
@@ -81,7 +82,9 @@ client(
 )
 class SpeaksBeforeConnack(MqttFault):
     def from_client(self, packet: Any, conn: MqttConn) -> MqttResult:
-        return self._speak(conn) if not conn.memory.setdefault("connected", isinstance(packet, Connect)) else None
+        if not conn.memory.setdefault("connected", isinstance(packet, Connect)):
+            self._speak(conn)
+        return None
 
     def malformed_from_client(self, error: Malformed, rest: bytes, conn: MqttConn) -> bytes:
         if "connected" not in conn.memory:
@@ -152,7 +155,7 @@ client(
     "odd-identifiers-refused-without-closing", "4:3.1.3-9 5:3.1.3-8 5:3.2.2-7", "a refused identifier closes nothing",
     (Connect, Pingreq),
     lambda packet, conn: refuse(conn) if isinstance(packet, Connect) and "y" * 99 in packet.client_id
-    else conn.to_client(Pingresp()) or [] if isinstance(packet, Pingreq) else None,
+    else answer(conn, Pingresp()) if isinstance(packet, Pingreq) else None,
 )  # fmt: skip
 defects(
     ("assigned-id-constant", "4:3.1.3-6 5:3.1.3-6 5:3.2.2-16"),

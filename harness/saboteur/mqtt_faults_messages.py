@@ -5,7 +5,17 @@ from typing import Any
 
 from mqproof.dissectors.mqtt.codec import Puback, Publish, Pubrec, Subscribe, prop
 from mqproof.harness.saboteur.core import MqttConn, MqttFault, MqttResult, fault
-from mqproof.harness.saboteur.mqtt_making import broker, client, count, defects, ids, is_qos, with_property, without
+from mqproof.harness.saboteur.mqtt_making import (
+    answer,
+    broker,
+    client,
+    count,
+    defects,
+    ids,
+    is_qos,
+    with_property,
+    without,
+)
 
 # -- retained messages (section 3.3.1.3) ---------------------------------------------------------------------------
 
@@ -189,8 +199,7 @@ broker(
 client(
     "window-of-publisher-20", "4:4.3.3-2 4:4.5.0-1", "of a publisher's QoS 2 messages at most 20 are taken",
     Publish,
-    lambda packet, conn: conn.to_client(Pubrec(packet.packet_id)) or [] if is_qos(packet, 2) and count(conn) > 20
-    else None,
+    lambda packet, conn: answer(conn, Pubrec(packet.packet_id)) if is_qos(packet, 2) and count(conn) > 20 else None,
 )  # fmt: skip
 
 

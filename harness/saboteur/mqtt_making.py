@@ -80,6 +80,12 @@ def count(conn: MqttConn, what: str = "count") -> int:
     return int(conn.memory[what])
 
 
+def answer(conn: MqttConn, packet: Any) -> MqttResult:
+    """Answer in the broker's place; the broker gets nothing."""
+    conn.to_client(packet)
+    return []
+
+
 def with_property(packet: Any, name: str, change: Callable[[Any], Any]) -> Any:
     """Return the packet with a property set to ``change(its value, or None)``."""
     value = change(prop(packet.properties, name))

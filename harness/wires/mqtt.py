@@ -247,7 +247,7 @@ class MqttWire(MqttLink):
         publisher.deliver(fence, b"fence", qos=1)
 
         def done(so_far: list[Publish]) -> bool:
-            others = sum(packet.topic != fence for packet in so_far)
+            others: int = sum(packet.topic != fence for packet in so_far)
             return len(so_far) > others and others >= at_least
 
         got, ended = self.messages(done, MESSAGE)

@@ -19,7 +19,7 @@ from mqproof.harness.wires.amqp_link import least_patience
 from mqproof.harness.wires.base import Transcript
 
 THREADS = 48
-MakeWires = Callable[[Target, Callable[[str], str], Cleanup, list[Transcript]], Any]
+MakeWires = Callable[..., Any]  # of target, names, cleanup and transcripts; MQTT has the version before the names
 
 
 def ahead(test: Callable[..., None]) -> Callable[..., None]:

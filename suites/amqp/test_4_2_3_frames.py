@@ -67,7 +67,7 @@ def test_broker_keeps_to_the_agreed_frame_size(wires, deliver):
     queue = publisher.queue(shared=True)
     publisher.publish("", queue, b"x" * 3 * FRAME_MIN_SIZE)
     reader.send("basic.consume" if deliver else "basic.get", queue=queue, no_ack=True)
-    sizes = []
+    sizes: list[int] = []
     while sum(sizes) < 3 * FRAME_MIN_SIZE:
         frame = reader.next_frame()
         assert not isinstance(frame, Ended)

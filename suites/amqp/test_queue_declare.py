@@ -1,9 +1,11 @@
 """AMQP 0-9-1 class queue: declare."""
 
+from typing import Any
+
 import pytest
 
 CHANNEL_ERRORS = (403, 404, 405, 406)
-TOUCHES = {
+TOUCHES: dict[str, tuple[str, dict[str, Any]]] = {
     "declare": ("queue.declare", {}),
     "declare passively": ("queue.declare", {"passive": True}),
     "bind": ("queue.bind", {"exchange": "amq.direct", "routing_key": "k"}),

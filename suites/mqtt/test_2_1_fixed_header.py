@@ -1,8 +1,9 @@
 """Section 2.1 (3.1.1: 2.2) and those on each packet's fixed header: reserved flags, QoS bits, reserved types."""
 
 import pytest
+from mqproof.dissectors.mqtt.packets import Will
 from mqproof.harness.wires.base import End
-from mqproof.harness.wires.mqtt_packets import PUBACK, PUBLISH, PUBREC, Will
+from mqproof.harness.wires.mqtt_packets import PUBACK, PUBLISH, PUBREC
 from mqproof.suites.mqtt.octets import packet, publish
 
 

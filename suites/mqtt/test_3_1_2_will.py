@@ -1,7 +1,7 @@
 """Section 3.1.2.5: the will, published when a connection ends without DISCONNECT."""
 
 import pytest
-from mqproof.harness.wires.mqtt_packets import Will
+from mqproof.dissectors.mqtt.packets import Will
 
 ENDS = ("cut", "close", "protocol error")
 

@@ -176,7 +176,7 @@ def test_what_follows_a_refused_connect_is_not_processed(wires, topic, refusal):
     subscriber, refused = wires(), wires.raw()
     subscriber.subscribe(topic, qos=1)
     client_id = wires.names.client_id().encode()
-    opening = connect(refused, client_id, **({"level": 99} if refusal == "level" else {"flags": 3}))
+    opening = connect(refused, client_id, level=99) if refusal == "level" else connect(refused, client_id, flags=3)
     refused.send(opening, publish(refused, topic.encode(), b"sneaked in"))
     refused.rest()
     assert subscriber.settle(wires()) == []

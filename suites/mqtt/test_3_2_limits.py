@@ -1,9 +1,10 @@
 """Section 3.2.2.3: what the server announces in CONNACK, and what it makes of the client's own limits."""
 
 import pytest
+from mqproof.dissectors.mqtt.packets import Will
 from mqproof.dissectors.mqtt.tables import REASON_CODES, PacketType
 from mqproof.harness.verdicts import Unsupported
-from mqproof.harness.wires.mqtt_packets import CONNACK, PUBLISH, PUBREC, Will
+from mqproof.harness.wires.mqtt_packets import CONNACK, PUBLISH, PUBREC
 
 
 @pytest.mark.normative("mqtt-5.0:MQTT-3.2.2-9")

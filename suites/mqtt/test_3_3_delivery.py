@@ -1,8 +1,9 @@
 """Sections 3.3.4, 3.3.5 and 3.8.4: which subscribers get a message, how often, and at which QoS."""
 
 import pytest
+from mqproof.dissectors.mqtt.packets import Subscription
 from mqproof.harness.verdicts import Unsupported
-from mqproof.harness.wires.mqtt_packets import PUBACK, PUBCOMP, PUBREC, PUBREL, Subscription
+from mqproof.harness.wires.mqtt_packets import PUBACK, PUBCOMP, PUBREC, PUBREL
 
 
 @pytest.mark.normative("mqtt-3.1.1:MQTT-3.8.4-6", "mqtt-5.0:MQTT-3.8.4-8")

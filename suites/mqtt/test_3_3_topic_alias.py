@@ -121,7 +121,7 @@ def maximum(wire):
 
 def resolved(publishes):
     """Return the topics, with the aliases of one connection resolved."""
-    known = {}
+    known: dict[int | None, str] = {}
     for packet in publishes:
         alias = dict(packet.properties).get("topic_alias")
         known |= {alias: packet.topic} if alias and packet.topic else {}

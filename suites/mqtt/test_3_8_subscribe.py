@@ -1,8 +1,9 @@
 """Sections 3.8 and 3.9: SUBSCRIBE and SUBACK."""
 
 import pytest
+from mqproof.dissectors.mqtt.packets import Subscription
 from mqproof.dissectors.mqtt.tables import REASON_CODES, SUBACK_RETURN_CODES, PacketType
-from mqproof.harness.wires.mqtt_packets import SUBACK, Subscription
+from mqproof.harness.wires.mqtt_packets import SUBACK
 from mqproof.suites.mqtt.octets import BAD_UTF8, field, packet, properties, subscribe
 
 

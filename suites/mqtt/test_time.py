@@ -7,8 +7,9 @@ Bounds are the text's; beside them stands how much later than the text a server 
 import time
 
 import pytest
+from mqproof.dissectors.mqtt.packets import Will
 from mqproof.harness.patience import patience
-from mqproof.harness.wires.mqtt_packets import PUBLISH, Will
+from mqproof.harness.wires.mqtt_packets import PUBLISH
 from mqproof.suites.mqtt.ahead import ahead
 
 pytestmark = pytest.mark.slow
