@@ -117,19 +117,25 @@ class FaultRun:
             self.errors.append(f"{report.nodeid}: {report.longreprtext.strip().splitlines()[-1]}")
 
     @pytest.hookimpl(tryfirst=True)
-    def pytest_runtest_protocol(self, item: pytest.Item) -> bool | None:
+    def pytest_runtest_protocol(self, item: pytest.Item, nextitem: pytest.Item | None) -> bool | None:
         """Return True, and so leave the item out, where it would prove nothing more."""
+        if not self._proves_nothing_more(item):
+            return None
+        item.session._setupstate.teardown_exact(nextitem)  # the one before left standing what this one shares with it
+        return True
+
+    def _proves_nothing_more(self, item: pytest.Item) -> bool:
         from mqproof.harness.plugin.running import test_id
         from mqproof.harness.plugin.selection import target_name
 
         function, target = _function(test_id(item)), str(target_name(item))
         if self._only:
-            return None if (function, target) in self._only else True
+            return (function, target) not in self._only
         if not fault_of(target) or function in self.sanity:
-            return None
+            return False
         pair = function, target
         is_proved = not self._thorough and target in self._dead and function in self._killers
-        return True if pair in self._kills or self._stuck[pair] >= STUCK or is_proved else None
+        return pair in self._kills or self._stuck[pair] >= STUCK or is_proved
 
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
         """Take the record out of the test's last report."""
