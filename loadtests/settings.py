@@ -32,6 +32,7 @@ class Settings:
     persistent: bool = False  # AMQP
     queue_type: str = ""  # AMQP x-queue-type
     window: int = 0  # in flight at most where there is no rate; 0: as the scenario thinks right
+    max_qos: int = 2  # what the broker grants (MQTT)
     product: str = ""  # what the broker calls itself
     prefix: str = "mqproof"
     ca_file: str | None = None

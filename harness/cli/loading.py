@@ -106,9 +106,11 @@ def _check(wishes: Wishes) -> None:
 
 
 def _on_target(wishes: Wishes, target: Target, console: Console) -> dict[str, Any]:
+    max_qos = max((qos for qos in (1, 2) if f"qos-{qos}" in target.capabilities), default=0)
     settings = Settings(
-        wishes.scenario, target.url, show_progress=sys.stderr.isatty(), product=target.product, **wishes.numbers
-    )
+        wishes.scenario, target.url, show_progress=sys.stderr.isatty(), product=target.product, max_qos=max_qos,
+        **wishes.numbers,
+    )  # fmt: skip
     _preflight(wishes, target, settings, console)
     result = _run_process(settings)
     entry = {

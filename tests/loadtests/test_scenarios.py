@@ -1,0 +1,109 @@
+"""Every scenario of the engine, small, on the embedded brokers and on real ones: all messages are accounted for."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+from mqproof.harness.targets.drivers.base import LocalBroker
+from mqproof.harness.targets.target import Target
+from mqproof.loadtests.scenarios.catalogue import SCENARIOS, stages_of, with_defaults
+from mqproof.loadtests.settings import BadSettings, Settings
+
+pytestmark = pytest.mark.whole_run
+
+FAULTS = ("lost", "reordered", "corrupted", "unexpected", "confirmed_lost")
+GENTLE = ("--rate", "300", "--duration", "1.4")
+CASES = [(name, protocol) for name, scenario in SCENARIOS.items() for protocol in scenario.protocols]
+
+
+def load(*arguments: str) -> dict[str, Any]:
+    command = [sys.executable, "-m", "mqproof.harness.cli", "load", *arguments, "--json", "-"]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
+    assert done.returncode == 0, done.stderr
+    result: dict[str, Any] = json.loads(done.stdout)
+    return result
+
+
+def accounted(name: str, target: Target, folder: Path) -> dict[str, Any]:
+    result = load(name, target.url, *GENTLE, "--out", str(folder))
+    assert {fault: result["ledger"][fault] for fault in FAULTS} == dict.fromkeys(FAULTS, 0)
+    assert result["errors"] == {}
+    assert result["metrics"]["delivered"] > 100
+    assert result["metrics"]["latency_us"]["p50"] > 0
+    return result
+
+
+@pytest.mark.parametrize(("name", "protocol"), CASES)
+def test_scenario_on_the_embedded_broker(name: str, protocol: str, embedded: LocalBroker, tmp_path: Path) -> None:
+    accounted(name, embedded.target(protocol), tmp_path)
+
+
+@pytest.mark.parametrize("name", [name for name, protocol in CASES if protocol == "amqp"])
+def test_scenario_on_rabbitmq_leaves_nothing_behind(name: str, rabbitmq: Any, tmp_path: Path) -> None:
+    before = rabbitmq.control("--silent", "list_queues"), rabbitmq.control("--silent", "list_exchanges")
+    accounted(name, rabbitmq.target("amqp"), tmp_path)
+    assert (rabbitmq.control("--silent", "list_queues"), rabbitmq.control("--silent", "list_exchanges")) == before
+
+
+@pytest.mark.parametrize("name", [name for name, protocol in CASES if protocol == "mqtt"])
+def test_scenario_on_mosquitto(name: str, mosquitto: LocalBroker, tmp_path: Path) -> None:
+    accounted(name, mosquitto.target("mqtt"), tmp_path)
+
+
+def test_workers_that_crash_in_mid_task_cost_repeats_and_no_message(embedded: LocalBroker, tmp_path: Path) -> None:
+    result = accounted("worker-crash", embedded.target("amqp"), tmp_path)
+    assert result["counts"]["workers cut off in mid-task"] >= 1
+    assert result["ledger"]["duplicated"] >= 1
+    assert result["ledger"]["redelivered"] >= 1
+
+
+@pytest.mark.parametrize("name", ["alerts-qos1", "billing-qos2"])
+def test_publishers_that_reconnect_lose_nothing(name: str, mosquitto: LocalBroker, tmp_path: Path) -> None:
+    result = accounted(name, mosquitto.target("mqtt"), tmp_path)
+    assert result["counts"]["publishers reconnected"] >= 4
+    if name == "billing-qos2":
+        assert result["ledger"]["duplicated"] == 0
+
+
+def test_logs_reach_their_queues_and_no_others(embedded: LocalBroker, tmp_path: Path) -> None:
+    result = accounted("log-routing", embedded.target("amqp"), tmp_path)
+    assert result["metrics"]["published"] == result["metrics"]["delivered"]
+
+
+def test_every_subscriber_of_a_fan_out_gets_its_copy(embedded: LocalBroker, tmp_path: Path) -> None:
+    result = accounted("fan-out", embedded.target("mqtt"), tmp_path)
+    assert result["metrics"]["delivered"] == 10 * result["metrics"]["published"]
+
+
+def test_saturating_load_is_bounded_and_accounted_for(embedded: LocalBroker, tmp_path: Path) -> None:
+    url = embedded.target("amqp").url
+    result = load("throughput", url, "--duration", "1", "--window", "500", "--out", str(tmp_path))
+    assert {fault: result["ledger"][fault] for fault in FAULTS} == dict.fromkeys(FAULTS, 0)
+    assert result["metrics"]["published"] == result["metrics"]["confirmed"] > 500
+
+
+def settings_for(name: str, url: str, **given: Any) -> Settings:
+    return Settings(name, url, **with_defaults(name, given))
+
+
+@pytest.mark.parametrize(
+    ("name", "url", "given", "words"),
+    [
+        ("worker-crash", "mqtt://localhost", {}, "a scenario for amqp, not for mqtt"),
+        ("billing-qos2", "mqtt://localhost", {"max_qos": 1}, "grants QoS 1 at most"),
+        ("throughput", "mqtt://localhost", {"queue_type": "quorum"}, "AMQP's"),
+    ],
+)
+def test_what_a_protocol_cannot_do_is_refused_with_the_reason(
+    name: str, url: str, given: dict[str, Any], words: str
+) -> None:
+    with pytest.raises(BadSettings, match=words):
+        stages_of(settings_for(name, url, **given))
+
+
+def test_a_spike_is_ten_times_the_ordinary_rate_for_a_fifth_of_the_time() -> None:
+    (traffic,) = stages_of(settings_for("traffic-spike", "amqp://localhost", rate=50.0, duration=10.0))
+    assert traffic.phases == ((4.0, 50.0), (2.0, 500.0), (4.0, 50.0))
