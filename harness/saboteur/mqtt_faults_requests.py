@@ -22,6 +22,20 @@ from mqproof.dissectors.mqtt.codec import (
 from mqproof.harness.saboteur.core import MqttConn, MqttFault, MqttResult, fault
 from mqproof.harness.saboteur.mqtt_making import broker, client, count, defects, drop, ids, is_qos, tolerant
 
+# -- the transport (section 4.2) -----------------------------------------------------------------------------------
+
+
+@fault("halves-forgotten", *ids("4:7.1.1-1 4:7.0.0-2 5:4.2-1"), says="a PUBCOMP for a message of two segments is lost")
+class HalvesForgotten(MqttFault):
+    def from_broker(self, packet: Any, conn: MqttConn) -> MqttResult:
+        return [] if isinstance(packet, Pubcomp) and packet.packet_id == 3 else None
+
+
+client(
+    "not-allowed-not-answered", "4:3.3.5-2", "a PUBLISH on $SYS is neither answered nor does it end the connection",
+    Publish, lambda packet, conn: [] if packet.topic.startswith("$SYS/") else None,
+)  # fmt: skip
+
 # -- SUBSCRIBE and UNSUBSCRIBE (sections 3.8 to 3.11) --------------------------------------------------------------
 
 broker(
