@@ -52,6 +52,14 @@ class RefusedConnectAnswered(MqttFault):
         return rest
 
 
+@fault("refused-connect-told-why", *ids("4:3.1.4-1 4:3.2.2-6"), says="a malformed CONNECT is answered by code 2")
+class RefusedConnectToldWhy(MqttFault):
+    def malformed_from_client(self, error: Malformed, rest: bytes, conn: MqttConn) -> bytes:
+        if rest[:1] == b"\x10":
+            conn.to_client(b"\x20\x02\x00\x02")
+        return rest
+
+
 @fault("refused-connect-answered-oddly", *ids("5:3.2.2-8"), says="CONNACK has a reason code that nobody knows")
 class RefusedConnectAnsweredOddly(MqttFault):
     def malformed_from_client(self, error: Malformed, rest: bytes, conn: MqttConn) -> bytes:

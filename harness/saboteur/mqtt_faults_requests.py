@@ -25,12 +25,10 @@ from mqproof.harness.saboteur.mqtt_making import broker, client, count, defects,
 # -- the transport (section 4.2) -----------------------------------------------------------------------------------
 
 
-@fault("halves-forgotten", *ids("4:7.1.1-1 4:7.0.0-2 5:4.2-1"), says="a PUBCOMP for a message of two segments is lost")
-class HalvesForgotten(MqttFault):
-    def from_broker(self, packet: Any, conn: MqttConn) -> MqttResult:
-        return [] if isinstance(packet, Pubcomp) and packet.packet_id == 3 else None
-
-
+client(
+    "joined-packets-lost", "4:7.1.1-1 4:7.0.0-2 5:4.2-1", "an UNSUBSCRIBE that comes behind a PUBLISH is lost",
+    (Publish, Unsubscribe), lambda packet, conn: [] if count(conn) == 2 and isinstance(packet, Unsubscribe) else None,
+)  # fmt: skip
 client(
     "not-allowed-not-answered", "4:3.3.5-2", "a PUBLISH on $SYS is neither answered nor does it end the connection",
     Publish, lambda packet, conn: [] if packet.topic.startswith("$SYS/") else None,

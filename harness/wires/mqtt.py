@@ -171,7 +171,12 @@ class MqttWire(MqttLink):
         return number or 0
 
     def deliver(self, topic: str, payload: bytes = b"message", *, qos: int = 0, **values: Any) -> int:
-        """Publish and go through the acknowledgements, at QoS 0 a round trip. Raises Blocked; returns the code."""
+        """Publish and go through the acknowledgements, at QoS 0 a round trip; return the code.
+
+        Raises Blocked, and Unsupported where the server has shown that it knows no QoS 2: that it must answer it in
+        3.1.1 all the same is examined by tests of their own.
+        """
+        self.require_qos(qos)
         number = self.publish(topic, payload, qos=qos, **values)
         if qos == 0:
             self.ping()
@@ -182,6 +187,11 @@ class MqttWire(MqttLink):
         self.send(Pubrel(number))
         self.expect(Pubcomp, packet_id=number)
         return code
+
+    def require_qos(self, qos: int) -> None:
+        """Raise Unsupported for QoS 2 where the server has shown that it knows none."""
+        if qos == 2 and self.target.capabilities and "qos-2" not in self.target.capabilities:
+            raise Unsupported("the server knows no QoS 2")
 
     def _accepted(self, answer: Puback | Pubrec) -> int:
         if answer.reason_code >= 0x80:

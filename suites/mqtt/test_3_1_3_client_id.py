@@ -55,7 +55,7 @@ def test_assigned_identifiers_are_told_and_differ(wires):
 @pytest.mark.normative("mqtt-5.0:MQTT-3.1.3-7")
 def test_assigned_identifier_is_used_as_if_the_client_had_sent_it(wires, topic):
     first = nameless(wires, properties=(("session_expiry_interval", 60),))
-    first.subscribe(topic)
+    first.subscribe(topic, qos=1)
     first.disconnect()
     again = wires(assigned(first), keep=True)
     assert again.connack.session_present is True
@@ -76,7 +76,7 @@ def test_sessions_are_kept_by_identifier(wires, names, topic):
     """Identifiers that differ in their last letter, or in its case, are different clients."""
     first, second = names.client_id()[:21] + "aB", names.client_id()[:21] + "ab"
     stem = first[:21]
-    wires(f"{stem}aB", keep=True).subscribe(f"{topic}/first")
+    wires(f"{stem}aB", keep=True).subscribe(f"{topic}/first", qos=1)
     others = [wires(f"{stem}{end}", keep=True).connack.session_present for end in ("ab", "aC")]
     again = wires(f"{stem}aB", keep=True).connack.session_present
     assert (others, again, second != first) == ([False, False], True, True)
