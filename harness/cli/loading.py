@@ -72,7 +72,12 @@ def _put_load(wishes: Wishes) -> int:
         targets = open_all(words, resources, tls=tls, password=read_password(wishes.password_file))
         run.add_targets(targets)
         for target in targets:
-            results.append(_on_target(wishes, target, console))
+            try:
+                results.append(_on_target(wishes, target, console))
+            except LoadFailed:
+                if results:
+                    _write(wishes, run, results, console, is_whole=False)
+                raise
             if results[-1]["interrupted"]:
                 break
     _write(wishes, run, results, console)
@@ -182,13 +187,15 @@ def _communicate(process: "subprocess.Popen[str]", text: str, seconds: float) ->
         return output, said
 
 
-def _write(wishes: Wishes, run: Run, results: list[dict[str, Any]], console: Console) -> None:
+def _write(
+    wishes: Wishes, run: Run, results: list[dict[str, Any]], console: Console, *, is_whole: bool = True
+) -> None:
     folder = wishes.out if wishes.out is not None else new_folder()
     for entry in results:
         histograms = entry.pop("histograms")
         name = f"{entry['scenario']}-{entry['target']}".replace("/", "-").replace(":", "-")
         write_atomically(folder / "histograms" / f"{name}.json", json.dumps(histograms, indent=1) + "\n")
-    is_whole = bool(results) and not any(entry["interrupted"] for entry in results)
+    is_whole = is_whole and bool(results) and not any(entry["interrupted"] for entry in results)
     run.loads += results
     run.finish(is_whole and (run.complete or not run.planned))
     run.save(folder)
