@@ -162,16 +162,16 @@ def test_unused_queue_expires(wires):
 def test_use_of_a_queue_puts_its_expiry_off(wires, use):
     wire = wires()
     queue = wire.queue(shared=True, arguments={"x-expires": 1200})
-    uses = {
-        "consumer": lambda: wire.consume(queue),
-        "get": lambda: wire.call("basic.get", queue=queue),
-        "redeclare": lambda: wire.call("queue.declare", queue=queue, durable=True, arguments={"x-expires": 1200}),
-    }
-    uses[use]()
+    if use == "consumer":
+        wire.consume(queue)
     for _ in range(4):
         wire.wait(0.5)
-        if use != "consumer":
-            uses[use]()
+        if use == "get":
+            wire.send("basic.get", queue=queue)
+            wire.must_receive("basic.get-empty")
+        if use == "redeclare":
+            wire.send("queue.declare", queue=queue, durable=True, arguments={"x-expires": 1200})
+            wire.must_receive("queue.declare-ok", queue=queue)
     wire.send("queue.declare", queue=queue, passive=True)
     wire.must_receive("queue.declare-ok", queue=queue)
 
