@@ -146,7 +146,9 @@ def settle_in(target: Target) -> None:
             talk.send(mqtt.encode(packet, Version.V3_1_1))
         while not isinstance(answer := decoder.next(), mqtt.Puback):
             if answer is None:
-                decoder.feed(talk.receive())
+                octets = talk.receive()
+                assert octets, "the broker closed the connection"
+                decoder.feed(octets)
 
 
 @pytest.mark.real_broker
