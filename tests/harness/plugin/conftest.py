@@ -12,8 +12,6 @@ import mqproof.harness.plugin.core
 import mqproof.harness.plugin.recorder  # noqa: F401
 import pytest
 
-pytest_plugins = ["pytester"]
-
 PLUGINS = ("-p", "mqproof.harness.plugin.entry", "-p", "allure_pytest.plugin")
 SCHEMA = json.loads(files("mqproof.harness").joinpath("run.schema.json").read_text())
 CONFTEST = """

@@ -32,9 +32,9 @@ class OpenedPage:
         assert [url.partition("#")[0] for url in outside] == [self.file.as_uri()]
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def browser() -> Iterator[Any]:
-    """Chromium without a window."""
+    """Chromium without a window. Playwright keeps an event loop running meanwhile, so that it must end soon."""
     if not os.path.exists(CHROMIUM):
         pytest.skip("chromium is not installed: apt-get install chromium")
     from playwright.sync_api import sync_playwright
