@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+from hypothesis import HealthCheck, settings
 from mqproof.harness.targets.drivers import DRIVERS
 from mqproof.harness.targets.drivers.base import LocalBroker
 from mqproof.harness.targets.errors import BrokerMissing
@@ -17,6 +18,11 @@ MARKERS = (
     "wheel: builds and installs the wheel",
     "whole_run: runs a command of mqproof from end to end",
 )
+
+
+# A busy machine is no defect: examples are bounded in number, never in time.
+settings.register_profile("mqproof", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("mqproof")
 
 
 def pytest_configure(config: pytest.Config) -> None:

@@ -152,6 +152,7 @@ class Proxy:
         for task in list(self._links):
             task.cancel()
         await asyncio.gather(*self._links, return_exceptions=True)
+        await asyncio.sleep(0)  # lets the transports that were closed end
 
     async def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         task = asyncio.current_task()
@@ -162,6 +163,9 @@ class Proxy:
             broker = await self._connect()
         except (OSError, TimeoutError):
             _reset(writer)
+            return
+        except asyncio.CancelledError:  # the proxy ends while the broker is being reached
+            writer.close()
             return
         for end in (writer, broker[1]):
             end.get_extra_info("socket").setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)

@@ -1,5 +1,6 @@
 """The proxy passes bytes, half-closes and resets as if it were not there."""
 
+import asyncio
 import socket
 import threading
 from collections.abc import Iterator
@@ -114,3 +115,21 @@ def test_leaving_the_loop_ends_connections_and_frees_the_port(peer: Peer) -> Non
     server.close()
     with pytest.raises(ConnectionRefusedError):
         connect(proxy)
+
+
+def test_leaving_the_loop_while_the_broker_is_being_reached_closes_the_client(
+    peer: Peer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    reached = threading.Event()
+
+    async def never(self: Proxy) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+        reached.set()
+        await asyncio.Event().wait()
+        raise AssertionError
+
+    monkeypatch.setattr(Proxy, "_connect", never)
+    with ProxyLoop() as loop:
+        client = connect(loop.proxy(peer.target))
+        assert reached.wait(5)
+    assert client.recv(1) == b""
+    client.close()
