@@ -122,25 +122,25 @@ def _print(table: Any, form: str, targets: list[str]) -> None:
 
 
 def _print_table(table: Any) -> None:
-    from rich.console import Console
-    from rich.table import Table
-
-    shown = Table(box=None, pad_edge=False)
-    for heading, width in (("fault", 36), ("result", 9), ("by", None)):
-        shown.add_column(heading, no_wrap=True, max_width=width)
-    order = {"survived": 0, "invalid": 1, "killed": 2}
-    for row in sorted(table.rows, key=lambda row: (not row.overbroad, order[row.result], row.spec.name)):
-        shown.add_row(row.spec.name, "overbroad" if row.overbroad else row.result, _by(row))
-    console = Console()
-    console.print(shown)
+    """Print a line for each fault, the unkilled and overbroad ones last, where people look."""
+    width = max((len(row.spec.name) for row in table.rows), default=0)
+    clean = [row for row in table.rows if row.result == "killed" and not row.overbroad]
+    for row in sorted(clean, key=lambda row: str(row.spec.name)):
+        typer.echo(f"{row.spec.name:{width}}  killed  {_by(row.killed_by)}")
+    for row in table.rows:
+        if row.overbroad:
+            typer.echo(f"{row.spec.name:{width}}  overbroad: {', '.join(row.overbroad)}")
+        elif row.control_failed:
+            typer.echo(f"{row.spec.name:{width}}  invalid, without it these fail: {', '.join(row.control_failed)}")
+        elif not row.killed_by:
+            typer.echo(f"{row.spec.name:{width}}  survived {row.ran} tests")
     killed = sum(row.result == "killed" for row in table.rows)
     broad = sum(bool(row.overbroad) for row in table.rows)
-    console.print(f"{len(table.rows)} faults: {killed} killed, {len(table.rows) - killed} not, {broad} overbroad")
+    typer.echo(f"{len(table.rows)} faults: {killed} killed, {len(table.rows) - killed} not, {broad} overbroad")
     for name in table.immortal:
-        console.print(f"no fault kills {name}", style="bold", soft_wrap=True)
+        typer.echo(f"no fault kills {name}")
 
 
-def _by(row: Any) -> str:
-    names = row.overbroad or row.control_failed or row.killed_by
-    more = f"+{len(names) - 1} " if len(names) > 1 else ""
-    return more + names[0].rpartition("::")[2] if names else ""
+def _by(names: list[str]) -> str:
+    more = f" and {len(names) - 1} more" if len(names) > 1 else ""
+    return f"by {names[0].rpartition('::')[2]}{more}"
