@@ -137,6 +137,8 @@ def _print_table(table: Any) -> None:
     killed = sum(row.result == "killed" for row in table.rows)
     broad = sum(bool(row.overbroad) for row in table.rows)
     typer.echo(f"{len(table.rows)} faults: {killed} killed, {len(table.rows) - killed} not, {broad} overbroad")
+    if table.unmet:
+        typer.echo(f"no test met these here: {', '.join(table.unmet)}")
     for name in table.immortal:
         typer.echo(f"no fault kills {name}")
 

@@ -24,6 +24,7 @@ class Row:
     overbroad: list[str] = field(default_factory=list)
     control_failed: list[str] = field(default_factory=list)
     ran: int = 0
+    applicable: int = 0  # records of tests that could have noticed: no sanity tests, none that the target lacks
 
     @property
     def result(self) -> Result:
@@ -47,10 +48,14 @@ class Row:
 
 @dataclass(slots=True)
 class KillTable:
-    """All faults' rows, and the tests that no fault kills; sanity tests are not meant to be killed."""
+    """All faults' rows, and the tests that no fault kills; sanity tests are not meant to be killed.
+
+    ``unmet``: faults that met no test here, because their tests wait on real time or need what the target lacks.
+    """
 
     rows: list[Row]
     immortal: list[str]
+    unmet: list[str] = field(default_factory=list)
 
     @property
     def is_clean(self) -> bool:
@@ -74,7 +79,9 @@ def tabulate(names: Iterable[str], records: Iterable[dict[str, Any]], sanity: fr
             _enter(row, record, red, sanity)
     killers = {function for row in rows.values() for function in row.killed_by}
     ran = {function for function, outcome in controls if outcome == Verdict.CONFORMS}
-    return KillTable(list(rows.values()), sorted(ran - killers - sanity))
+    met = [row for row in rows.values() if row.applicable]
+    unmet = [row.spec.name for row in rows.values() if not row.applicable]
+    return KillTable(met, sorted(ran - killers - sanity), unmet)
 
 
 GREEN = (Verdict.CONFORMS, Verdict.UNSUPPORTED, Verdict.KNOWN_DEVIATION, Verdict.UNTESTED)
@@ -88,6 +95,7 @@ def fault_of(target: str) -> str:
 def _enter(row: Row, record: dict[str, Any], red: set[str], sanity: frozenset[str]) -> None:
     row.ran += 1
     function = record["function"]
+    row.applicable += function not in sanity and record["outcome"] not in (Verdict.UNSUPPORTED, Verdict.UNTESTED)
     broken = {key for key, (verdict, _) in record["verdicts"].items() if verdict == Verdict.DEVIATES}
     if broken & set(row.spec.statements):
         _add(row.control_failed if function in red else row.killed_by, function)

@@ -66,6 +66,8 @@ def table_page(table: KillTable, targets: Iterable[str]) -> str:
         "|---|---|---|",
     ]
     lines += [f"| {row.spec.name} | {_result(row)} | {_names(row)} |" for row in rows]
+    if table.unmet:
+        lines += ["", f"No test met these here: {', '.join(table.unmet)}."]
     if table.immortal:
         lines += ["", "Tests that no fault kills:", "", *(f"- {name}" for name in table.immortal)]
     return "\n".join([*lines, ""])

@@ -75,8 +75,13 @@ class RefusedConnectReadOn(MqttFault):
     def malformed_from_client(self, error: Malformed, rest: bytes, conn: MqttConn) -> bytes:
         if not rest or rest[0] >> 4 != 1:
             return rest
+        conn.memory["refused"] = True
         opening = b"\x10\x12\0\4MQTT\4\2\0\0\0\6sneak" + bytes([65 + count(conn)])
         return opening + after_first(rest)
+
+    def from_broker(self, packet: Any, conn: MqttConn) -> MqttResult:
+        is_answer = isinstance(packet, Connack) and conn.memory.get("refused")
+        return [replace(packet, reason_code=1)] if is_answer else None
 
 
 client(

@@ -66,8 +66,8 @@ def test_broker_takes_an_acknowledgement(wire):
     bodies = [wire.publish("", queue) for _ in range(2)]
     wire.consume(queue, prefetch=1)
     first = wire.must_take(1)
-    wire.ack(1)
-    assert [message.body for message in first + wire.must_take(1)] == bodies
+    wire.ack(first[0].delivery_tag)
+    assert {message.body for message in first + wire.must_take(1)} == set(bodies)
 
 
 @pytest.mark.normative("amqp-0-9-1:queue.delete.queue/must-exist")

@@ -33,7 +33,12 @@ def test_deviation_from_the_broken_statement_kills() -> None:
     assert made.is_clean
 
 
-@pytest.mark.parametrize("verdict", ["conforms", "inconclusive", "unsupported"])
+def test_fault_that_met_only_unsupported_tests_is_no_survivor() -> None:
+    made = table(record("t", "embedded", "unsupported"), record("t", "embedded~a-fault", "unsupported"))
+    assert (made.rows, made.unmet) == ([], ["a-fault"])
+
+
+@pytest.mark.parametrize("verdict", ["conforms", "inconclusive"])
 def test_anything_but_an_accusation_lets_the_fault_survive(verdict: str) -> None:
     made = table(record("t", "embedded", "conforms"), record("t", "embedded~a-fault", verdict))
     assert made.rows[0].result == "survived"
