@@ -77,7 +77,7 @@ class Connection:
         self._connect: Connect | None = None
         self._exchange: Exchange | None = None
         self._handlers: dict[type, Callable[[Any], None]] = {}
-        self._heard = broker.now
+        self._heard = broker.wake()  # nobody may have read the clock for hours
         self._silence: Timer = broker.timers.at(broker.now + broker.limits.connect_timeout, self._never_connected)
 
     @property

@@ -40,3 +40,12 @@ def test_cancelled_timers_are_not_kept_for_ever(world):
     for _ in range(1000):
         world.client("s", properties=(("session_expiry_interval", 3_000_000_000),), keep_alive=60000).cut()
     assert len(world.broker.timers) <= TIDY_FROM
+
+
+def test_time_to_connect_begins_with_the_connection_however_long_the_broker_had_nothing_to_do(world, version):
+    world.advance(3600)
+    talker = world.talker(version)
+    world.advance(world.broker.limits.connect_timeout / 2)
+    assert not talker.closed
+    world.advance(world.broker.limits.connect_timeout)
+    assert talker.closed
