@@ -1,0 +1,130 @@
+"""The byte account on the terminal."""
+
+from typing import Any
+
+from rich import box
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+
+def print_account(account: dict[str, Any], console: Console) -> None:
+    """Print the whole account: kinds, messages, layers, purposes, keys, remarks."""
+    _print_head(account, console)
+    for protocol in ("amqp", "mqtt"):
+        if account["kinds"][protocol]:
+            console.print(_kinds_table(protocol, account["kinds"][protocol]))
+    if any(account["messages"].values()):
+        console.print(_messages_table(account["messages"]))
+    console.print(_bytes_table("layer", account["bytes"]["by_layer"], account["bytes"]["captured"]))
+    console.print(_bytes_table("purpose", account["bytes"]["by_purpose"], account["bytes"]["captured"]))
+    for title, name in (("topic", "topics"), ("exchange / routing key", "routing_keys")):
+        if account[name]["top"]:
+            console.print(_keys_table(title, account[name]))
+    _print_remarks(account, console)
+
+
+def _print_head(account: dict[str, Any], console: Console) -> None:
+    names = ", ".join(entry["name"] for entry in account["files"])
+    packets = "" if account["packets"] is None else f"{account['packets']:,} packets, "
+    captured = account["bytes"]["captured"]
+    console.print(f"{names}: {packets}{captured:,} bytes, {account['duration_s']:.3f} s", markup=False)
+    if account["synthetic_headers"]:
+        console.print(
+            "The TCP/IP headers of this recording are made up (a proxy saw the streams only): link, IP and TCP "
+            "figures are not given."
+        )
+
+
+def titled_table(title: str, *columns: str) -> Table:
+    """Return an empty table: the first column wraps, the others are numbers."""
+    table = Table(title=title, title_justify="left", box=box.SIMPLE_HEAD, pad_edge=False, title_style="bold")
+    table.add_column(columns[0], overflow="fold")
+    for column in columns[1:]:
+        table.add_column(column, justify="right")
+    return table
+
+
+def _kinds_table(protocol: str, kinds: dict[str, dict[str, int]]) -> Table:
+    title = f"{protocol.upper()}: packets and frames"
+    table = titled_table(title, "kind", "count", "to broker", "to client", "bytes", "payload")
+    for name, row in kinds.items():
+        cells = (row["count"], row["from_client"], row["from_broker"], row["bytes"], row["payload"])
+        table.add_row(name, *(f"{cell:,}" if cell else "-" for cell in cells))
+    return table
+
+
+def _messages_table(messages: dict[str, dict[str, dict[str, Any]]]) -> Table:
+    table = titled_table(
+        "Messages: what one delivered message cost, acknowledgements and TCP included",
+        "", "published", "delivered", "packets", "bytes", "overhead", "payload",
+    )  # fmt: skip
+    for protocol, rows in messages.items():
+        for name, row in rows.items():
+            share = row["payload_share"]
+            table.add_row(
+                protocol if name == "all" else f"{protocol} {name}",
+                f"{row['published']:,}",
+                f"{row['delivered']:,}",
+                figure(row["packets_per_delivered"]),
+                figure(row["bytes_per_delivered"]),
+                figure(row["overhead_per_delivered"]),
+                "-" if share is None else f"{share:.1%}",
+            )
+    return table
+
+
+def _bytes_table(axis: str, figures: dict[str, int | None], total: int) -> Table:
+    table = titled_table(f"Bytes by {axis}", axis, "bytes", "share")
+    for name, count in figures.items():
+        if count is None:
+            table.add_row(name.replace("_", " "), "not known", "")
+        elif count:
+            table.add_row(name.replace("_", " "), f"{count:,}", f"{count / total:.1%}")
+    table.add_row("sum", f"{total:,}", "")
+    return table
+
+
+def _keys_table(title: str, keys: dict[str, Any]) -> Table:
+    table = titled_table(f"By {title}", title, "published", "delivered", "payload", "bytes")
+    for row in keys["top"]:
+        name = row["topic"] if "topic" in row else f"{row['exchange'] or '(default)'} / {row['routing_key']}"
+        cells = (row["published"], row["delivered"], row["payload"], row["bytes"])
+        table.add_row(Text(printable(name)), *(f"{cell:,}" for cell in cells))
+    rest = keys["other"]
+    if rest["bytes"]:
+        table.add_row("(other)", *(f"{rest[name]:,}" for name in ("published", "delivered", "payload", "bytes")))
+    return table
+
+
+def _print_remarks(account: dict[str, Any], console: Console) -> None:
+    """Say what the account does not hold, or what was odd."""
+    tcp, streams = account["tcp"], account["streams"]
+    remarks = {
+        "TCP segments retransmitted": tcp["retransmitted"],
+        "TCP segments out of order": tcp["out_of_order"],
+        "holes in TCP streams": tcp["gaps"],
+        "bytes missing in the holes": tcp["lost_bytes"],
+        "packets cut by the snap length": tcp["cut_packets"],
+        "malformed frames": streams["malformed"],
+        "incomplete frames": streams["incomplete"],
+        "streams that began before the capture": streams["mid_stream"],
+        "TLS connections (not decrypted)": streams["tls_connections"],
+        "connections given up for lack of room": tcp["connections_given_up"],
+    }
+    for text, count in remarks.items():
+        if count:
+            console.print(f"{text}: {count:,}")
+    lack = account["topics"]["counts_may_lack"]
+    if lack:
+        console.print(f"There were more topics or keys than are kept: each count may lack up to {lack:,} messages.")
+
+
+def figure(value: float | None) -> str:
+    """Return a number with at most two decimals; - for none."""
+    return "-" if value is None else f"{value:,.2f}".rstrip("0").rstrip(".")
+
+
+def printable(text: str) -> str:
+    """A capture is untrusted: show control characters as escapes."""
+    return "".join(char if char.isprintable() else char.encode("unicode_escape").decode() for char in text)
