@@ -5,6 +5,7 @@ from collections.abc import Sequence
 import allure_commons
 import pytest
 from allure_commons.logger import AllureFileLogger
+from allure_commons.model2 import Parameter, TestResult
 from mqproof.harness.evidence import as_text, masked, wire_data
 from mqproof.harness.plugin.accusation import Outcome
 from mqproof.harness.plugin.selection import claims, target_name
@@ -64,6 +65,15 @@ def attach(
 
 class ResultsOnly(AllureFileLogger):
     """Writes results and attachments, but no file for each fixture: those are most of the files, and say nothing."""
+
+    @allure_commons.hookimpl
+    def report_result(self, result: TestResult) -> None:
+        """Name the case where a value is shown by its type alone: Allure takes tests of equal parameters for retries."""
+        told = [parameter for parameter in result.parameters if not parameter.value.startswith("<")]
+        if len(told) < len(result.parameters):
+            case = result.name.partition("[")[2].removesuffix("]")
+            result.parameters = [*told, Parameter(name="case", value=case)]
+        super().report_result(result)  # type: ignore[no-untyped-call]
 
     @allure_commons.hookimpl
     def report_container(self, container: object) -> None:

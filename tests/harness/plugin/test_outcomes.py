@@ -190,3 +190,14 @@ def test_allure_gets_labels_evidence_and_no_fixtures(suite):
     assert "said ***" in names["wire 1"]
     assert names["conversation"].startswith("<svg")
     assert not any("s3cret-word" in path.read_text() for path in folder.iterdir())
+
+
+def test_cases_that_differ_in_octets_are_different_tests_to_allure(suite):
+    """Allure shows one of several tests with equal parameters, and calls the others retries: a failure could hide."""
+    folder = suite.pytester.path / "allure"
+    source = body("assert octets", arguments="target, octets")
+    suite.run('@pytest.mark.parametrize("octets", [b"a", b"b", b"c"])\n' + source.lstrip(), "--alluredir", str(folder))
+    results = [json.loads(path.read_text()) for path in folder.glob("*-result.json")]
+    told = {tuple((one["name"], one["value"]) for one in result["parameters"]) for result in results}
+    assert len(results) == len(told) == 3
+    assert not any("<class" in value for parameters in told for _, value in parameters)
