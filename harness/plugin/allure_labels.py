@@ -68,7 +68,7 @@ class ResultsOnly(AllureFileLogger):
 
     @allure_commons.hookimpl
     def report_result(self, result: TestResult) -> None:
-        """Name the case where a value is shown by its type alone: Allure takes tests of equal parameters for retries."""
+        """Name the case where a value shows as its type alone: Allure takes tests of equal parameters for retries."""
         told = [parameter for parameter in result.parameters if not parameter.value.startswith("<")]
         if len(told) < len(result.parameters):
             case = result.name.partition("[")[2].removesuffix("]")
