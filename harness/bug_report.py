@@ -12,6 +12,7 @@ from mqproof.harness.statements.links import link_of
 from mqproof.harness.statements.registry import Statement, find, load
 from mqproof.harness.verdicts import Verdict
 
+WEB = "over WebSocket"  # in the title of a wire
 ACCUSED = (Verdict.DEVIATES, Verdict.KNOWN_DEVIATION)
 SCRIPT = '''\
 import socket
@@ -90,13 +91,15 @@ def as_markdown(case: Case) -> str:
         if script:
             parts += ["## To see it", "Plain Python, nothing to install:", _fenced(script, "python")]
         else:
-            parts.append("A script is left out: the conversation is cut, or holds a secret.")
+            parts.append("A script is left out: the conversation is cut, holds a secret, or goes over WebSocket.")
     parts.append(f"Found by the test `{case.test}` of mqproof.")
     return "\n\n".join(parts) + "\n"
 
 
 def standalone_script(case: Case) -> str | None:
-    """Return a script that says the same octets again; None where they are cut or masked, or were not kept."""
+    """Return a script that says the same octets again; None where they are cut, masked or in frames, or not kept."""
+    if str(case.target["url"]).startswith("ws") or any(WEB in str(wire.get("title")) for wire in case.wires):
+        return None
     said = [
         (wire["started"] * 1000 + line["ms"], number, line)
         for number, wire in enumerate(case.wires, 1)

@@ -23,7 +23,7 @@ from mqproof.harness.statements.registry import UnknownStatement, find, statemen
 from mqproof.harness.targets.drivers import DRIVERS
 from mqproof.harness.targets.errors import TargetError
 from mqproof.harness.targets.opening import open_all, plan, read_password
-from mqproof.harness.targets.target import BadTarget, Target, Tls
+from mqproof.harness.targets.target import BadTarget, Target, Tls, redact
 from rich.console import Console
 
 
@@ -108,7 +108,9 @@ def check(wishes: Wishes) -> Suites:
         if identifier not in ids:
             find(identifier)
     for word in wishes.targets:
-        plan(word)
+        planned = plan(word)
+        if wishes.record and isinstance(planned, Target) and planned.path is not None:
+            raise BadUsage(f"--record reads no WebSocket: name the mqtt:// URL instead of {redact(word)}")
     return Suites(wishes.suites)
 
 

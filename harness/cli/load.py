@@ -9,9 +9,9 @@ HELP = """Put load on brokers, and account for every message.
 
 SCENARIO is welcome-email, throughput, worker-crash, scale-out, traffic-spike, log-routing, exchange-cost,
 home-telemetry, alerts-qos1, billing-qos2, fan-out or durability-cost. TARGET is a URL or a broker to start here:
-embedded (the default), rabbitmq, mosquitto; rabbitmq-mqtt and the like choose one protocol. Latencies run from the
-moment a message was meant to be sent until a consumer has it. Everything that is made on the broker has the prefix and
-is removed.
+embedded (the default), rabbitmq, mosquitto, amqtt; rabbitmq-mqtt and the like choose one protocol. Latencies run from
+the moment a message was meant to be sent until a consumer has it. Everything that is made on the broker has the prefix
+and is removed.
 
 \b
 Exit codes:

@@ -16,7 +16,7 @@ from mqproof.harness.run import load as load_run
 from mqproof.harness.targets.drivers import DRIVERS
 from mqproof.harness.targets.errors import TargetError
 from mqproof.harness.targets.opening import open_all, read_password
-from mqproof.harness.targets.target import BadTarget, Target, Tls
+from mqproof.harness.targets.target import BadTarget, Target, Tls, redact
 from mqproof.harness.thresholds import BadThreshold, Thresholds
 from mqproof.loadtests.scenarios.catalogue import SCENARIOS, names, stages_of, with_defaults
 from mqproof.loadtests.settings import WELCOME_EMAIL, BadSettings, Settings
@@ -103,6 +103,9 @@ def _check(wishes: Wishes) -> None:
         near = difflib.get_close_matches(wishes.scenario, names(), n=1)
         hint = f"did you mean {near[0]}?" if near else f"there is {', '.join(names())}"
         raise BadSettings(f"no scenario is called {wishes.scenario!r}: {hint}")
+    for word in wishes.targets:
+        if word.startswith(("ws://", "wss://")):
+            raise BadSettings(f"load does not go by WebSocket: name the mqtt:// URL instead of {redact(word)}")
     numbers = with_defaults(wishes.scenario, wishes.numbers)
     wishes.numbers.clear()
     wishes.numbers.update(numbers)

@@ -9,8 +9,9 @@ import typer
 
 HELP = """Judge brokers: a verdict for each normative statement that the suites examine.
 
-TARGET is a URL (amqp://user:password@host:5672/vhost, amqps://, mqtt://, mqtts://) or a broker to start here:
-embedded (the default), rabbitmq, mosquitto. Passwords may also come from MQPROOF_PASSWORD or --password-file.
+TARGET is a URL (amqp://user:password@host:5672/vhost, amqps://, mqtt://, mqtts://, ws://host:port/path, wss://) or a
+broker to start here: embedded (the default), rabbitmq, mosquitto, amqtt. Passwords may also come from MQPROOF_PASSWORD
+or --password-file.
 
 \b
 Exit codes:

@@ -44,12 +44,15 @@ class MqttClient:
         self._connected = threading.Event()
         clean: dict[str, Any] = {} if version is Version.V5_0 else {"clean_session": True}
         self._paho = paho.Client(
-            CallbackAPIVersion.VERSION2, client_id, protocol=PROTOCOLS[version], **clean
-        )
+            CallbackAPIVersion.VERSION2, client_id, protocol=PROTOCOLS[version], **clean,
+            transport="tcp" if target.path is None else "websockets",
+        )  # fmt: skip
         self._prepare(target)
         self._open(target)
 
     def _prepare(self, target: Target) -> None:
+        if target.path is not None:
+            self._paho.ws_set_options(path=target.path)
         if target.user is not None:
             self._paho.username_pw_set(target.user, target.password)
         if target.tls is not None:

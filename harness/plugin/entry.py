@@ -29,8 +29,8 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         dest="mqproof_brokers",
         metavar="URL|NAME",
         default=[],
-        help="broker under test: amqp(s)://, mqtt(s)://, or a local one to start: embedded, rabbitmq, mosquitto "
-        "(repeatable)",
+        help="broker under test: amqp(s)://, mqtt(s)://, ws(s)://, or a local one to start: embedded, rabbitmq, "
+        "mosquitto, amqtt (repeatable)",
     )
     group.addoption("--mqproof-run", metavar="DIR", default=None, help="write a run directory (run.json) there")
     group.addoption("--mqproof-prefix", metavar="NAME", default=None, help="prefix of every name made on the broker")

@@ -67,7 +67,8 @@ def sabotage(
         behind = loop.proxy(upstream) if spec.defect else loop.proxy(base, passage_for(spec.make()))
         broken = frozenset(spec.statements)
         everything |= broken
-        result[name] = base.with_(name=name, host=behind.target.host, port=behind.target.port, tls=None), broken
+        there = behind.target
+        result[name] = there.with_(name=name, websocket=upstream.websocket), broken
     return {base.name: (control, everything), **result} if result else {}
 
 
@@ -228,9 +229,11 @@ def defective_brokers(resources: ExitStack, base: Target) -> Callable[[FaultSpec
         if base.driver != "embedded" or spec.defect is None:
             return None
         module = importlib.import_module(f"mqproof.harness.reference.{base.protocol}.server")
-        handle = module.start_in_thread(defects=frozenset({spec.defect}))
+        ways = {"ws_port": 0} if base.websocket else {}
+        handle = module.start_in_thread(defects=frozenset({spec.defect}), **ways)
         resources.callback(handle.stop)
-        return base.with_(port=handle.port)
+        web = base.websocket and base.websocket.with_(port=handle.ws_port)
+        return base.with_(port=handle.port, websocket=web)
 
     return start
 

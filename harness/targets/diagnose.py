@@ -24,7 +24,7 @@ def explain(target: Target, said: NoGreeting, deadline: Deadline) -> TargetError
     """Return the error that says what is at the target's address and what to do."""
     octets = said.octets or _provoke(target, deadline)
     wanted = PROTOCOL_NAMES[target.protocol]
-    where = f"{target.redacted_url}: "
+    where, plain = f"{target.redacted_url}: ", target.with_(tls=None).scheme
     finding = recognise(octets, target)
     if finding:
         return WrongProtocol(f"{where}{finding}")
@@ -37,18 +37,18 @@ def explain(target: Target, said: NoGreeting, deadline: Deadline) -> TargetError
         )
     return WrongProtocol(
         f"{where}the server closes the connection without a word: is this a port for {wanted}, "
-        f"and does it want TLS ({target.protocol}s://) or an address that it accepts?"
+        f"and does it want TLS ({plain}s://) or an address that it accepts?"
     )
 
 
 def recognise(octets: bytes, target: Target) -> str:
     """Return what a server that says ``octets`` is, with what to do; empty for something unknown."""
     other = {"amqp": "mqtt", "mqtt": "amqp"}[target.protocol]
-    tls = "s" if target.tls else ""
+    tls, plain = "s" if target.tls else "", target.with_(tls=None).scheme
     if octets.startswith(b"HTTP/"):
         return f"an HTTP server answers on this port: use the port for {PROTOCOL_NAMES[target.protocol]}"
     if octets[:2] in (b"\x15\x03", b"\x16\x03"):
-        return f"the server speaks TLS on this port: write {target.protocol}s:// instead of {target.protocol}://"
+        return f"the server speaks TLS on this port: write {plain}s:// instead of {plain}://"
     if octets.startswith(b"SSH-"):
         return f"an SSH server answers on this port: use the port for {PROTOCOL_NAMES[target.protocol]}"
     if target.protocol == "amqp" and octets.startswith(b"AMQP") and len(octets) >= 8:
@@ -91,7 +91,7 @@ def _first_words(target: Target, hello: bytes, deadline: Deadline) -> bytes:
 
 def _speaks_tls(target: Target, deadline: Deadline) -> bool:
     try:
-        Talk(target.with_(tls=Tls(insecure=True)), deadline).close()
+        Talk(target.with_(tls=Tls(insecure=True), path=None), deadline).close()
     except TargetError:
         return False
     return True

@@ -5,48 +5,82 @@ import ssl
 from typing import Self
 
 from mqproof.harness.targets.deadline import Deadline
-from mqproof.harness.targets.errors import Silent, TlsFailed, Unreachable
+from mqproof.harness.targets.errors import Silent, TlsFailed, Unreachable, WrongProtocol
 from mqproof.harness.targets.target import Target
+from mqproof.harness.targets.websocket import BINARY, CONTINUATION, WebRefused, WebStream, frame
 
 CHUNK = 65536
 
 
 class Talk:
-    """One TCP or TLS connection to ``target`` that is over at the deadline.
+    """One connection to ``target``, by TCP, TLS or WebSocket, that is over at the deadline.
 
-    Raises Unreachable, TlsFailed or Silent where it does not come to stand.
+    Raises Unreachable, TlsFailed, Silent or WrongProtocol where it does not come to stand.
     """
 
     def __init__(self, target: Target, deadline: Deadline) -> None:
         self.target = target
         self.deadline = deadline
         self.first_octets = b""  # what the server said first: it betrays what the server is
+        self._web: WebStream | None = None
         raw = _connect(target, deadline)
         try:
             self.socket = _secure(raw, target, deadline) if target.tls else raw
+            if target.path is not None:
+                self._web = self._open_web(WebStream(f"{target.host}:{target.port}", target.path))
         except BaseException:
             raw.close()
             raise
 
     def send(self, octets: bytes) -> None:
         """Send; a server that has gone is noticed by the next ``receive``."""
+        self._send(octets if self._web is None else frame(BINARY, octets))
+
+    def receive(self) -> bytes:
+        """Return the next octets, none at the connection's end. Raises TimeoutError at the deadline."""
+        octets = self._receive() if self._web is None else self._receive_web(self._web)
+        self.first_octets = (self.first_octets + octets)[:64] if len(self.first_octets) < 64 else self.first_octets
+        return octets
+
+    def _open_web(self, stream: WebStream) -> WebStream:
+        where = f"{self.target.redacted_url}: "
+        self._send(stream.request)
+        try:
+            while not stream.is_open and (octets := self._receive()):
+                stream.feed(octets)
+        except TimeoutError:
+            raise Silent(f"{where}the server says nothing to a WebSocket: does this port serve it?") from None
+        except WebRefused as refused:
+            raise WrongProtocol(f"{where}the server opens no WebSocket: {refused}; check port and path") from None
+        if not stream.is_open:
+            raise WrongProtocol(f"{where}the server closes a WebSocket without a word: check port and path")
+        return stream
+
+    def _receive_web(self, stream: WebStream) -> bytes:
+        while True:
+            while (got := stream.next()) is not None:
+                if got.opcode in (BINARY, CONTINUATION) and got.payload:
+                    return got.payload
+            octets = self._receive()
+            if not octets:
+                return b""
+            stream.feed(octets)
+
+    def _send(self, octets: bytes) -> None:
         self.socket.settimeout(max(self.deadline.left, 0.001))
         try:
             self.socket.sendall(octets)
         except OSError:
             pass
 
-    def receive(self) -> bytes:
-        """Return the next octets, none at the connection's end. Raises TimeoutError at the deadline."""
+    def _receive(self) -> bytes:
         self.socket.settimeout(max(self.deadline.left, 0.001))
         try:
-            octets = self.socket.recv(CHUNK)
+            return self.socket.recv(CHUNK)
         except TimeoutError:
             raise
         except OSError:
             return b""
-        self.first_octets = (self.first_octets + octets)[:64] if len(self.first_octets) < 64 else self.first_octets
-        return octets
 
     def close(self) -> None:
         """Close the connection."""
@@ -97,7 +131,7 @@ def _secure(raw: socket.socket, target: Target, deadline: Deadline) -> ssl.SSLSo
     except (ssl.SSLError, OSError) as problem:
         raise TlsFailed(
             f"{where}the TLS handshake failed ({_reason(problem)}): does this port speak TLS? "
-            f"Without TLS the URL begins with {target.protocol}://"
+            f"Without TLS the URL begins with {target.scheme[:-1]}://"
         ) from None
 
 

@@ -5,8 +5,9 @@ from pathlib import Path
 from typing import Any, Self
 from urllib.parse import SplitResult, quote, unquote, urlsplit
 
-DEFAULT_PORTS = {"amqp": 5672, "amqps": 5671, "mqtt": 1883, "mqtts": 8883}
-PROTOCOLS = {"amqp": "amqp", "amqps": "amqp", "mqtt": "mqtt", "mqtts": "mqtt"}
+DEFAULT_PORTS = {"amqp": 5672, "amqps": 5671, "mqtt": 1883, "mqtts": 8883, "ws": 80, "wss": 443}
+PROTOCOLS = {"amqp": "amqp", "amqps": "amqp", "mqtt": "mqtt", "mqtts": "mqtt", "ws": "mqtt", "wss": "mqtt"}
+WEB_PATH = "/mqtt"  # of a ws or wss URL that names no path
 
 
 class BadTarget(ValueError):
@@ -38,11 +39,13 @@ class Target:
     capabilities: frozenset[str] = frozenset()
     properties: dict[str, Any] = field(default_factory=dict, hash=False)
     driver: str | None = None  # the driver that started it; None for somebody else's broker
+    path: str | None = None  # MQTT over WebSocket: what the opening handshake asks for; None for plain TCP or TLS
+    websocket: "Target | None" = field(default=None, hash=False)  # the same broker over WebSocket, where known
 
     @property
     def scheme(self) -> str:
-        """The URL's scheme, ``amqp`` to ``mqtts``."""
-        return self.protocol + ("s" if self.tls else "")
+        """The URL's scheme, ``amqp`` to ``wss``."""
+        return (self.protocol if self.path is None else "ws") + ("s" if self.tls else "")
 
     @property
     def url(self) -> str:
@@ -68,7 +71,7 @@ class Target:
         if password is not None:
             login += ":" + (password if password == "***" else quote(password, safe=""))
         host = f"[{self.host}]" if ":" in self.host else self.host
-        path = "/" + quote(self.vhost, safe="") if self.protocol == "amqp" and self.vhost != "/" else ""
+        path = "/" + quote(self.vhost, safe="") if self.protocol == "amqp" and self.vhost != "/" else self.path or ""
         return f"{self.scheme}://{login}{'@' if login else ''}{host}:{self.port}{path}"
 
 
@@ -76,8 +79,8 @@ def parse_url(url: str, *, tls: Tls | None = None) -> Target:
     """Return the target that ``url`` names.
 
     ``amqp://user:password@host:port/vhost``; an absent user means ``guest``/``guest`` for AMQP and no login for MQTT;
-    an absent path means the virtual host ``/``. ``tls`` says how ``amqps`` and ``mqtts`` verify the server.
-    Raises BadTarget.
+    an absent path means the virtual host ``/``. ``ws://host:port/path`` is MQTT over WebSocket, ``/mqtt`` where no path
+    is named. ``tls`` says how ``amqps``, ``mqtts`` and ``wss`` verify the server. Raises BadTarget.
     """
     parts = urlsplit(url)
     if parts.scheme not in PROTOCOLS:
@@ -94,7 +97,8 @@ def parse_url(url: str, *, tls: Tls | None = None) -> Target:
         user=user,
         password=password,
         vhost=unquote(parts.path[1:]) or "/" if protocol == "amqp" else "/",
-        tls=(tls or Tls()) if parts.scheme.endswith("s") else None,
+        tls=(tls or Tls()) if parts.scheme in ("amqps", "mqtts", "wss") else None,
+        path=_web_path(parts, url) if parts.scheme in ("ws", "wss") else None,
     )
 
 
@@ -113,6 +117,14 @@ def _port(parts: SplitResult, url: str) -> int:
         return parts.port or DEFAULT_PORTS[parts.scheme]
     except ValueError:
         raise BadTarget(f"{redact(url)!r} has no valid port: it must be a number from 1 to 65535") from None
+
+
+def _web_path(parts: SplitResult, url: str) -> str:
+    """Return the path and query as the request line of the handshake takes them."""
+    path = (parts.path or WEB_PATH) + (f"?{parts.query}" if parts.query else "")
+    if not path.isascii() or not path.isprintable() or " " in path:
+        raise BadTarget(f"{redact(url)!r} has no valid path: write what is not an ASCII letter, digit or sign as %XX")
+    return path
 
 
 def _login(parts: SplitResult, protocol: str) -> tuple[str | None, str | None]:

@@ -12,6 +12,7 @@ from mqproof.harness.targets.target import Target
 from mqproof.harness.verdicts import Blocked
 from mqproof.harness.wires.base import REPLY_DEADLINE, Connection, End, Ended, Transcript
 from mqproof.harness.wires.mqtt_packets import describe, made, masked, octets_of
+from mqproof.harness.wires.websocket import connection
 
 STEP = REPLY_DEADLINE  # seconds, before patience
 RETAINED_PUBLISH = 0x31  # packet type 3 with the flag RETAIN (section 3.3.1)
@@ -73,7 +74,7 @@ class MqttLink:
             raise Blocked(f"no connection to {target.redacted_url}: {error}") from error
 
     def _open(self, target: Target) -> Connection:
-        return Connection(target)
+        return connection(target)
 
     @property
     def is_v5(self) -> bool:

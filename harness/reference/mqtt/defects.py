@@ -83,6 +83,13 @@ DEFECTS = {
     "shared-to-all": "a shared subscription delivers to each of its members",
     "shared-qos-ignored": "shared messages are delivered at the QoS they were published at",
     "shared-redirected": "a shared message that its receiver refused or did not finish goes to another member",
+    # the WebSocket transport
+    "web-protocol-unnamed": "the answer to the handshake names no subprotocol",
+    "web-text-taken": "text frames are taken like binary ones",
+    "web-text-sent": "packets are sent in text frames",
+    "web-packet-per-frame": "a frame that is not made of whole packets ends the connection",
+    "web-fragments-refused": "a message in fragments ends the connection",
+    "web-long-refused": "a frame of 65536 octets or more ends the connection",
     # connections
     "keep-alive-ignored": "silent clients are never dropped",
     "keep-alive-early": "silent clients are dropped after half the keep-alive",

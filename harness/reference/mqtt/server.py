@@ -37,7 +37,8 @@ class SocketClient(asyncio.Protocol):
 
     def __init__(self, server: "Server", web: bool = False) -> None:
         self._server = server
-        self._web = WebSocket(self, server.broker.limits.maximum_packet_size_v3) if web else None
+        limit = server.broker.limits.maximum_packet_size_v3
+        self._web = WebSocket(self, limit, server.broker.defective) if web else None
         self._pieces: list[bytes] = []
         self._gathered = 0
         self._closing = False

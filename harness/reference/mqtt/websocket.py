@@ -9,6 +9,8 @@ from base64 import b64encode
 from collections.abc import Callable
 from hashlib import sha1
 
+from mqproof.dissectors.errors import Malformed
+from mqproof.dissectors.mqtt.fields import read_varint
 from mqproof.harness.reference.mqtt.sending import Transport
 
 GUID = b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11"  # RFC 6455 section 1.3
@@ -41,12 +43,14 @@ def accept_key(key: bytes) -> bytes:
 class WebSocket:
     """Stands between a connection and its transport: frames off on the way in, frames on on the way out.
 
-    ``received`` takes the MQTT octets, in whatever pieces they came (MQTT-6.0.0-2). ``limit``: octets of one frame.
+    ``received`` takes the MQTT octets, in whatever pieces they came (MQTT-6.0.0-2). ``limit``: octets of one frame;
+    ``broken``: whether the broker has a defect of this name.
     """
 
-    def __init__(self, transport: Transport, limit: int) -> None:
+    def __init__(self, transport: Transport, limit: int, broken: Callable[[str], bool] = lambda name: False) -> None:
         self._transport = transport
-        self._limit = limit
+        self._limit = min(limit, 65535) if broken("web-long-refused") else limit
+        self._broken = broken
         self._buffer = bytearray()
         self._open = False
         self._closed = False
@@ -69,7 +73,7 @@ class WebSocket:
     def write(self, data: bytes) -> None:
         """Send MQTT octets as one binary frame (MQTT-6.0.0-1)."""
         if not self._closed:
-            self._transport.write(frame(BINARY, data))
+            self._transport.write(frame(TEXT if self._broken("web-text-sent") else BINARY, data))
 
     def close(self) -> None:
         """Send a close frame, then close."""
@@ -114,7 +118,7 @@ class WebSocket:
             b"Upgrade: websocket",
             b"Connection: Upgrade",
             b"Sec-WebSocket-Accept: " + accept_key(key),
-            b"Sec-WebSocket-Protocol: mqtt",  # MQTT-6.0.0-4
+            *([] if self._broken("web-protocol-unnamed") else [b"Sec-WebSocket-Protocol: mqtt"]),  # MQTT-6.0.0-4
         )
         self._transport.write(b"\r\n".join(lines) + b"\r\n\r\n")
 
@@ -155,6 +159,8 @@ class WebSocket:
         if opcode >= CLOSE:
             if opcode > PONG or size > 125 or not final:
                 raise _Fault(PROTOCOL_ERROR)
+        elif opcode == TEXT and self._broken("web-text-taken"):
+            return
         elif opcode not in (CONTINUATION, BINARY):
             raise _Fault(UNSUPPORTED_DATA if opcode == TEXT else PROTOCOL_ERROR)  # MQTT-6.0.0-1
         elif (opcode == CONTINUATION) is not self._fragmented:
@@ -164,12 +170,35 @@ class WebSocket:
         opcode = first & 15
         if opcode < CLOSE:
             self._fragmented = not first & 0x80
+            self._look(payload)
             return payload
         if opcode == CLOSE:
             self._end(NORMAL)
         elif opcode == PING:
             self._transport.write(frame(PONG, payload))
         return b""
+
+
+    def _look(self, payload: bytes) -> None:
+        """Refuse what only a broker with a defect refuses."""
+        if self._fragmented and self._broken("web-fragments-refused"):
+            raise _Fault(PROTOCOL_ERROR)
+        if self._broken("web-packet-per-frame") and not _is_whole(payload):
+            raise _Fault(PROTOCOL_ERROR)
+
+
+def _is_whole(payload: bytes) -> bool:
+    """Whether these octets are packets, the last of them complete."""
+    at = 0
+    while at < len(payload):
+        try:
+            found = read_varint(payload, at + 1, len(payload))
+        except Malformed:
+            return True
+        if found is None:
+            return False
+        at = found[1] + found[0]
+    return at == len(payload)
 
 
 def _tokens(headers: dict[bytes, bytes], name: bytes) -> list[bytes]:

@@ -47,12 +47,16 @@ class Server:
     def await_ready(self) -> None:
         """Return when every target lets us in. Raises BrokerFailed when the process ends or the time is over."""
         deadline = Deadline.within(READY_SECONDS)
-        for target in self.targets:
+        for target in self._reached():
             while not is_ready(target, min(TRY_SECONDS, deadline.left)):
                 if self.process.wait(BETWEEN_TRIES):
                     raise self._failure(f"ended with status {self.process.status} before it served")
                 if deadline.over:
-                    raise self._failure(f"did not serve {target.protocol} within {READY_SECONDS:.0f} s")
+                    raise self._failure(f"did not serve {target.scheme} within {READY_SECONDS:.0f} s")
+
+    def _reached(self) -> list[Target]:
+        """Return the targets, and how they are reached over WebSocket."""
+        return [way for target in self.targets for way in (target, target.websocket) if way is not None]
 
     def log_tail(self, lines: int = 20) -> str:
         """Return the last lines that the broker wrote, of its output and of its own log."""

@@ -42,16 +42,19 @@ def _prepare(chosen: tuple[str, ...], folder: Path | None, options: Mapping[str,
 
 
 def _server(protocol: str, folder: Path | None, options: Mapping[str, str]) -> Server:
-    ports = reserve(1)
+    ports = reserve(2 if protocol == "mqtt" else 1)
     process = Supervised(f"embedded-{protocol}", folder)
     module = f"mqproof.harness.reference.{protocol}.server"
     address = ["--host", "127.0.0.1", "--port", str(ports[0].number)]
+    address += [word for port in ports[1:] for word in ("--ws-port", str(port.number))]
     process.leash([sys.executable, "-P", "-m", module, *address, *_arguments(options)], _environment())
     target = Target(
         f"embedded-{protocol}", protocol, "127.0.0.1", ports[0].number,
         user="guest" if protocol == "amqp" else None, password="guest" if protocol == "amqp" else None,
         product="mqproof embedded", version=version("mqproof"), driver="embedded",
     )  # fmt: skip
+    if protocol == "mqtt":
+        target = target.with_(websocket=target.with_(port=ports[1].number, path="/mqtt"))
     return Server(process, [target], ports)
 
 

@@ -1,4 +1,4 @@
-"""The driver ``mosquitto``: Eclipse Mosquitto for MQTT 3.1.1 and 5.0.
+"""The driver ``mosquitto``: Eclipse Mosquitto for MQTT 3.1.1 and 5.0, also over WebSocket where its build can.
 
 Options of its own: ``user`` (``NAME:PASSWORD``) demands a login; everything else is a line of ``mosquitto.conf``.
 """
@@ -69,24 +69,36 @@ def _version(program: str) -> str:
 def _prepare(folder: Path | None, options: dict[str, str], version: str) -> LocalBroker:
     program = find("mosquitto")
     assert program is not None
-    ports = reserve(1)
+    has_websocket = _has_websocket(program)
+    ports = reserve(2 if has_websocket else 1)
     process = Supervised("mosquitto", folder)
     process.leash([program, "-c", "mosquitto.conf"], environment())
     user, _, password = options.pop("user", "").partition(":")
     if user:
         _write_passwords(process.folder / "passwords", user, password)
-    (process.folder / "mosquitto.conf").write_text(_config(ports[0].number, user, options))
+    (process.folder / "mosquitto.conf").write_text(_config([port.number for port in ports], user, options))
     target = Target(
         "mosquitto", "mqtt", "127.0.0.1", ports[0].number,
         user=user or None, password=password if user else None,
         product="mosquitto", version=version, driver="mosquitto",
     )  # fmt: skip
+    if has_websocket:
+        target = target.with_(websocket=target.with_(port=ports[1].number, path="/mqtt"))
     return LocalBroker("mosquitto", [Server(process, [target], ports)])
 
 
-def _config(port: int, user: str, options: Mapping[str, str]) -> str:
+@cache
+def _has_websocket(program: str) -> bool:
+    """Whether the build knows WebSocket: the library, or code of its own, leaves the header's name in the program."""
+    octets = Path(program).read_bytes().lower()
+    return b"libwebsockets" in octets or b"sec-websocket-accept" in octets
+
+
+def _config(ports: Sequence[int], user: str, options: Mapping[str, str]) -> str:
+    """Return the configuration; options that belong to a listener belong to that of plain TCP, the last one."""
+    web = [f"listener {port} 127.0.0.1\nprotocol websockets\nsocket_domain ipv4\n" for port in ports[1:]]
     lines = {
-        "listener": f"{port} 127.0.0.1",
+        "listener": f"{ports[0]} 127.0.0.1",
         "allow_anonymous": "false" if user else "true",
         "persistence": "true",
         "persistence_location": "./",
@@ -97,7 +109,7 @@ def _config(port: int, user: str, options: Mapping[str, str]) -> str:
         lines["password_file"] = "passwords"
     if hasattr(os, "geteuid") and os.geteuid() == 0:
         lines["user"] = "root"  # else it becomes a user who may not enter our folder
-    return "".join(f"{name} {value}\n" for name, value in (lines | dict(options)).items())
+    return "".join([*web, *(f"{name} {value}\n" for name, value in (lines | dict(options)).items())])
 
 
 def _write_passwords(path: Path, user: str, password: str) -> None:

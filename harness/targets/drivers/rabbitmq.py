@@ -1,4 +1,4 @@
-"""The driver ``rabbitmq``: RabbitMQ for AMQP 0-9-1, and MQTT 3.1.1 through its plugin.
+"""The driver ``rabbitmq``: RabbitMQ for AMQP 0-9-1, and MQTT 3.1.1 through its plugins, also over WebSocket.
 
 Its node knows no other node and no epmd: own cookie, own home, own everything. Options are lines of
 ``rabbitmq.conf``; ``plugins`` (names, comma-separated) enables more of them.
@@ -122,15 +122,16 @@ def _version(scripts: Path) -> str:
 def _prepare(chosen: tuple[str, ...], folder: Path | None, options: dict[str, str], version: str) -> LocalBroker:
     scripts = find_scripts()
     assert scripts is not None
-    amqp, mqtt, dist = ports = reserve(3)
+    amqp, mqtt, dist, web = ports = reserve(4)
     process = Supervised("rabbitmq", folder)
     node = f"mqproof{secrets.token_hex(6)}@localhost"
     env = _environment(process.folder, node, amqp.number, dist.number)
     process.leash([str(scripts / "rabbitmq-server"), "-noinput"], env)
     plugins = [name.strip() for name in options.pop("plugins", "").split(",") if name.strip()]
     if "mqtt" in chosen:
-        plugins.append("rabbitmq_mqtt")
-        options = {"mqtt.listeners.tcp.1": f"127.0.0.1:{mqtt.number}"} | options
+        plugins += ["rabbitmq_mqtt", "rabbitmq_web_mqtt"]
+        listeners = {"mqtt.listeners.tcp.1": f"127.0.0.1:{mqtt.number}"}
+        options = listeners | {"web_mqtt.tcp.ip": "127.0.0.1", "web_mqtt.tcp.port": str(web.number)} | options
     (process.folder / "enabled_plugins").write_text(f"[{','.join(plugins)}].\n")
     config = {"loopback_users.guest": "true", "log.console": "false"} | options
     (process.folder / "rabbitmq.conf").write_text("".join(f"{name} = {value}\n" for name, value in config.items()))
@@ -141,6 +142,10 @@ def _prepare(chosen: tuple[str, ...], folder: Path | None, options: dict[str, st
             user="guest", password="guest", product="RabbitMQ", version=version, driver="rabbitmq",
         )
         for protocol in chosen
+    ]
+    targets = [
+        target.with_(websocket=target.with_(port=web.number, path="/ws")) if target.protocol == "mqtt" else target
+        for target in targets
     ]
     server = Server(process, targets, ports, logs=[process.folder / "rabbit.log"])
     return RabbitBroker(server, env, scripts)

@@ -100,6 +100,8 @@ def test_nothing_is_left_in_the_users_folder(good_run):
         (["embedded", "--statement", TOPIC, "-k", "nothing_is_called_so"], 5, "no test fits"),
         (["mosquitto", "--suite", "amqp"], 2, "cannot speak"),
         (["--password-file", "missing"], 2, "--password-file missing"),
+        (["ws://me:hunter2@localhost", "--record"], 2, "--record reads no WebSocket"),
+        (["ws://me:hunter2@localhost/a%20b c"], 2, "no valid path"),
     ],
 )
 def test_bad_input_is_one_line_and_its_exit_code(tmp_path, arguments, code, says):

@@ -6,6 +6,7 @@ import socket
 import subprocess
 import sys
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import psutil
@@ -13,7 +14,7 @@ import pytest
 from mqproof.dissectors.mqtt import codec as mqtt
 from mqproof.dissectors.mqtt.tables import Version
 from mqproof.harness.targets.deadline import Deadline
-from mqproof.harness.targets.drivers import DRIVERS, base, mosquitto, ports, rabbitmq
+from mqproof.harness.targets.drivers import DRIVERS, amqtt, base, mosquitto, ports, rabbitmq
 from mqproof.harness.targets.drivers.base import LocalBroker
 from mqproof.harness.targets.drivers.ports import Port
 from mqproof.harness.targets.errors import BrokerFailed, BrokerMissing
@@ -21,7 +22,7 @@ from mqproof.harness.targets.identify import identify, is_ready
 from mqproof.harness.targets.talk import Talk
 from mqproof.harness.targets.target import Target
 
-REAL = [pytest.param(name, marks=pytest.mark.real_broker) for name in ("rabbitmq", "mosquitto")]
+REAL = [pytest.param(name, marks=pytest.mark.real_broker) for name in ("rabbitmq", "mosquitto", "amqtt")]
 EPHEMERAL = 32768  # from here on the kernel picks ports for outgoing connections
 
 
@@ -30,6 +31,11 @@ def broker(request: pytest.FixtureRequest) -> Iterator[LocalBroker]:
     """A broker that the test may disturb."""
     with DRIVERS[request.param].start() as broker:
         yield broker
+
+
+def reached(broker: LocalBroker) -> list[Target]:
+    """Return the targets, and how they are reached over WebSocket."""
+    return [way for target in broker.targets for way in (target, target.websocket) if way is not None]
 
 
 def listening(pids: list[int]) -> set[tuple[str, int]]:
@@ -46,16 +52,16 @@ def listening(pids: list[int]) -> set[tuple[str, int]]:
 
 def test_a_broker_is_isolated_and_gone_afterwards(broker: LocalBroker) -> None:
     addresses = listening(broker.pids)
-    assert {(target.host, target.port) for target in broker.targets} <= addresses
+    assert {(target.host, target.port) for target in reached(broker)} <= addresses
     assert {ip for ip, _ in addresses} == {"127.0.0.1"}
     assert all(port < EPHEMERAL for _, port in addresses)
-    assert all(target.is_ours and identify(target).capabilities for target in broker.targets)
+    assert all(target.is_ours and identify(target).capabilities for target in reached(broker))
     assert all(folder.stat().st_mode & 0o077 == 0 for folder in broker.folders)
     processes = [psutil.Process(pid) for pid in broker.pids]
     broker.stop()
     assert not any(process.is_running() for process in processes)
     assert not any(folder.exists() for folder in broker.folders)
-    assert not any(is_ready(target, 1) for target in broker.targets)
+    assert not any(is_ready(target, 1) for target in reached(broker))
 
 
 def test_a_broker_comes_back_on_its_ports(broker: LocalBroker) -> None:
@@ -103,7 +109,7 @@ def test_rabbitmq_serves_only_what_is_wanted() -> None:
 
 @pytest.mark.real_broker
 @pytest.mark.skipif(not hasattr(os, "geteuid") or os.geteuid() != 0, reason="only root can become somebody else")
-@pytest.mark.parametrize("name", ["embedded", "rabbitmq", "mosquitto"])
+@pytest.mark.parametrize("name", ["embedded", "rabbitmq", "mosquitto", "amqtt"])
 def test_an_ordinary_user_can_start_a_broker(name: str) -> None:
     """The one privilege kept is to read files, because the interpreter may lie in root's home."""
     reading = ("--inh-caps=-all,+dac_read_search", "--ambient-caps=-all,+dac_read_search")
@@ -162,6 +168,36 @@ def test_options_are_lines_of_the_brokers_configuration() -> None:
         assert "qos-2" not in identify(broker.targets[0]).capabilities
 
 
+@contextmanager
+def hurried(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Make a broker that never lets us in fail within two seconds."""
+    with monkeypatch.context() as patched:
+        patched.setattr(base, "READY_SECONDS", 2.0)
+        yield
+
+
+@pytest.mark.real_broker
+def test_amqtt_takes_options_and_is_found_as_a_program(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    program = tmp_path / "amqtt"
+    program.write_text(f'#!/bin/sh\nexec {sys.executable} -P -m amqtt.scripts.broker_script "$@"\n')
+    program.chmod(0o755)
+    monkeypatch.setattr(amqtt.importlib.util, "find_spec", lambda name: None)
+    monkeypatch.setenv("PATH", f"{tmp_path}{os.pathsep}{os.environ['PATH']}")
+    refuse = '{"amqtt.plugins.authentication.AnonymousAuthPlugin": {"allow_anonymous": false}}'
+    assert DRIVERS["amqtt"].availability() == (True, amqtt.installed_version("amqtt"))
+    with DRIVERS["amqtt"].start(folder=tmp_path / "kept") as broker:
+        assert "mqtt-3.1.1" in identify(broker.targets[0]).capabilities
+    with pytest.raises(BrokerFailed, match="did not serve mqtt"), hurried(monkeypatch):
+        DRIVERS["amqtt"].start(options={"plugins": refuse})
+
+
+def test_mosquitto_without_websocket_is_known_by_its_program(tmp_path: Path) -> None:
+    builds = {"plain": b"Opening websockets listen socket", "old": b"libwebsockets.c", "new": b"Sec-WebSocket-Accept"}
+    for name, octets in builds.items():
+        (tmp_path / name).write_bytes(octets)
+    assert [mosquitto._has_websocket(str(tmp_path / name)) for name in builds] == [False, True, True]
+
+
 def test_a_folder_that_is_given_stays(tmp_path: Path) -> None:
     with DRIVERS["embedded"].start(["mqtt"], folder=tmp_path / "broker") as broker:
         assert broker.folders == [tmp_path / "broker" / "mqtt"]
@@ -177,7 +213,8 @@ def test_what_is_not_installed_says_how_to_install_it(monkeypatch: pytest.Monkey
     monkeypatch.setattr(rabbitmq, "PLACES", ())
     monkeypatch.delenv("RABBITMQ_HOME", raising=False)
     monkeypatch.setattr(mosquitto, "find", lambda program: None)
-    for name, package in (("rabbitmq", "rabbitmq-server"), ("mosquitto", "mosquitto")):
+    monkeypatch.setattr(amqtt, "find", lambda: None)
+    for name, package in (("rabbitmq", "rabbitmq-server"), ("mosquitto", "mosquitto"), ("amqtt", "amqtt")):
         availability = DRIVERS[name].availability()
         assert not availability.installed
         assert availability.detail.endswith(package)

@@ -87,9 +87,35 @@ def test_tls_is_verified_unless_said_otherwise() -> None:
     assert plain.tls is None
 
 
+@pytest.mark.parametrize(
+    ("url", "scheme", "port", "path"),
+    [
+        ("ws://host", "ws", 80, "/mqtt"),
+        ("wss://host", "wss", 443, "/mqtt"),
+        ("ws://anna:secret@host:9001/", "ws", 9001, "/"),
+        ("wss://host:8084/a/b%20c?token=1", "wss", 8084, "/a/b%20c?token=1"),
+        ("mqtt://host/ignored", "mqtt", 1883, None),
+    ],
+)
+def test_a_websocket_has_a_path(url: str, scheme: str, port: int, path: str | None) -> None:
+    target = plan(url)
+    assert isinstance(target, Target)
+    assert (target.protocol, target.scheme, target.port, target.path) == ("mqtt", scheme, port, path)
+    assert (target.tls is None) == (scheme != "wss")
+    assert plan(target.url) == target
+    assert "secret" not in target.redacted_url
+
+
+@pytest.mark.parametrize("url", ["ws://host/a b", "ws://host/\u00e4", "ws://host/a\x01b"])
+def test_a_path_that_no_request_line_can_hold_is_refused(url: str) -> None:
+    with pytest.raises(BadTarget, match="no valid path") as caught:
+        plan(url)
+    assert "\n" not in str(caught.value)
+
+
 def test_the_command_lists_what_can_be_started(mqproof: Callable[..., subprocess.CompletedProcess[str]]) -> None:
     listed = {row["name"]: row for row in json.loads(mqproof("brokers", "--json").stdout)}
-    assert list(listed) == ["embedded", "rabbitmq", "mosquitto"]
+    assert list(listed) == ["embedded", "rabbitmq", "mosquitto", "amqtt"]
     for name, row in listed.items():
         assert row["installed"] == DRIVERS[name].availability().installed
         assert (row["version"] is None) == (row["install"] is not None) == (not row["installed"])
@@ -105,5 +131,5 @@ def test_the_command_says_how_to_install_what_is_missing(
 
     monkeypatch.setattr(mosquitto, "find", lambda program: None)
     brokers()
-    line = capsys.readouterr().out.splitlines()[-1]
-    assert line == "mosquitto  mqtt       not installed: apt-get install --no-install-recommends mosquitto"
+    lines = capsys.readouterr().out.splitlines()
+    assert "mosquitto  mqtt       not installed: apt-get install --no-install-recommends mosquitto" in lines

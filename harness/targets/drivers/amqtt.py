@@ -1,0 +1,106 @@
+"""The driver ``amqtt``: the Python broker amqtt for MQTT 3.1.1, also over WebSocket.
+
+Options are entries of its configuration at the top level, their values in JSON where they are not plain text
+(``session_expiry_interval`` as ``60``). Everything is in memory and lost by a restart.
+"""
+
+import importlib.util
+import json
+import shutil
+import signal
+import subprocess
+import sys
+from collections.abc import Mapping, Sequence
+from functools import cache, partial
+from importlib.metadata import version as installed_version
+from pathlib import Path
+from typing import Any
+
+from mqproof.harness.targets.drivers.base import (
+    Availability,
+    LocalBroker,
+    Server,
+    environment,
+    require,
+    reserve,
+    wanted,
+)
+from mqproof.harness.targets.drivers.launch import launch
+from mqproof.harness.targets.drivers.supervised import Supervised
+from mqproof.harness.targets.target import Target
+
+INSTALL = "pip install amqtt"
+PLUGINS: dict[str, dict[str, Any]] = {
+    "amqtt.plugins.authentication.AnonymousAuthPlugin": {"allow_anonymous": True},
+    "amqtt.plugins.sys.broker.BrokerSysPlugin": {"sys_interval": 20},
+}  # as by default, without the two that only write a log of every packet
+
+
+class Amqtt:
+    """Starts amqtt, which is ready within a second."""
+
+    name = "amqtt"
+    protocols = ("mqtt",)
+
+    def availability(self) -> Availability:
+        """Return whether amqtt is installed, beside mqproof or as a program of its own."""
+        command = find()
+        return Availability(True, _version(command)) if command else Availability(False, INSTALL)
+
+    def start(
+        self,
+        protocols: Sequence[str] | None = None,
+        *,
+        folder: Path | None = None,
+        options: Mapping[str, str] | None = None,
+    ) -> LocalBroker:
+        """Return a running broker."""
+        wanted(self, protocols)
+        version = require(self)
+        return launch(partial(_prepare, folder, dict(options or {}), version))
+
+
+def find() -> tuple[str, ...] | None:
+    """Return the command that runs amqtt: in our own interpreter where it is installed there, else as a program."""
+    if importlib.util.find_spec("amqtt") is not None:
+        return sys.executable, "-P", "-m", "amqtt.scripts.broker_script"
+    program = shutil.which("amqtt")
+    return (program,) if program else None
+
+
+@cache
+def _version(command: tuple[str, ...]) -> str:
+    if command[0] == sys.executable:
+        return installed_version("amqtt")
+    printed = subprocess.run([*command, "--version"], capture_output=True, text=True, timeout=30, check=False).stdout
+    return printed.strip() or "unknown version"
+
+
+def _prepare(folder: Path | None, options: Mapping[str, str], version: str) -> LocalBroker:
+    command = find()
+    assert command is not None
+    plain, web = ports = reserve(2)
+    process = Supervised("amqtt", folder)
+    process.leash([*command, "-c", "amqtt.json"], environment())
+    (process.folder / "amqtt.json").write_text(_config(plain.number, web.number, options))
+    target = Target(
+        "amqtt", "mqtt", "127.0.0.1", plain.number, product="amqtt", version=version, driver="amqtt",
+    )  # fmt: skip
+    target = target.with_(websocket=target.with_(port=web.number, path="/mqtt"))
+    return LocalBroker("amqtt", [Server(process, [target], ports, stop_signal=signal.SIGINT)])
+
+
+def _config(port: int, web_port: int, options: Mapping[str, str]) -> str:
+    listeners = {
+        "default": {"type": "tcp", "bind": f"127.0.0.1:{port}"},
+        "web": {"type": "ws", "bind": f"127.0.0.1:{web_port}"},
+    }
+    given = {name: _value(text) for name, text in options.items()}
+    return json.dumps({"listeners": listeners, "plugins": PLUGINS} | given, indent=1)  # YAML reads JSON
+
+
+def _value(text: str) -> Any:
+    try:
+        return json.loads(text)
+    except ValueError:
+        return text
