@@ -11,6 +11,7 @@ from mqproof.harness.plugin.accusation import Comparison, Outcome, classify, com
 from mqproof.harness.plugin.fixtures import transcripts_key
 from mqproof.harness.plugin.judge import Judgement, judge
 from mqproof.harness.plugin.known import Known, known_deviations
+from mqproof.harness.plugin.presence import seen_with
 from mqproof.harness.plugin.selection import MQTT_SPECS, NO_TARGET, claims, target_name
 from mqproof.harness.plugin.state import state_of
 from mqproof.harness.run import write_atomically
@@ -148,7 +149,7 @@ class Running:
         if isinstance(error, Untested):
             record.outcome = Outcome(Verdict.UNTESTED, str(error))
             raise _skip(str(error)) from None
-        record.outcome = classify(error, item, phase, self.last)
+        record.outcome = self._outcome(item, error, phase)
         judgement = self._judge(item, record)
         if judgement.fails:
             raise error
@@ -156,6 +157,10 @@ class Running:
         if record.outcome.verdict is Verdict.UNSUPPORTED:
             raise _skip(reason) from None
         raise pytest.xfail.Exception(reason) from error
+
+    def _outcome(self, item: pytest.Item, error: BaseException, phase: str) -> Outcome:
+        target = self.state.target(str(target_name(item)))
+        return seen_with(classify(error, item, phase, self.last), target, item.stash.get(transcripts_key, []))
 
     def _judge(self, item: pytest.Item, record: Record) -> Judgement:
         known = self._known_deviations(str(target_name(item)))

@@ -201,3 +201,34 @@ def test_cases_that_differ_in_octets_are_different_tests_to_allure(suite):
     told = {tuple((one["name"], one["value"]) for one in result["parameters"]) for result in results}
     assert len(results) == len(told) == 3
     assert not any("<class" in value for parameters in told for _, value in parameters)
+
+
+def test_a_broker_that_went_away_is_not_accused(suite):
+    """It answered in this test and takes no connection any more: some test made it crash, perhaps another one."""
+    lines = [
+        "from mqproof.harness.wires.base import Transcript",
+        "wire = Transcript('wire 1')",
+        "wire.add('<', b'x', 'something')",
+        "transcripts.append(wire)",
+        "assert target.port == 7",
+    ]
+    result = suite.run(body(*lines, arguments="target, transcripts"))  # nobody listens on the target's port
+    test = result.tests["test_it[fake-amqp]"]
+    assert test["outcome"] == "inconclusive"
+    assert "went away while this test ran" in test["reason"]
+
+
+def test_a_broker_that_is_still_there_is_accused(suite):
+    lines = [
+        "import socket",
+        "from mqproof.harness.wires.base import Transcript",
+        "listener = socket.create_server(('127.0.0.1', 0))",
+        "request.addfinalizer(listener.close)",
+        "object.__setattr__(target, 'port', listener.getsockname()[1])",
+        "wire = Transcript('wire 1')",
+        "wire.add('<', b'x', 'something')",
+        "transcripts.append(wire)",
+        "assert target.user == 'closed'",
+    ]
+    result = suite.run(body(*lines, arguments="target, transcripts, request"))
+    assert result.tests["test_it[fake-amqp]"]["outcome"] == "deviates"
