@@ -3,12 +3,14 @@
 import json
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 if TYPE_CHECKING:
+    from mqproof.dissectors.overhead.selection import Selection
     from mqproof.dissectors.overhead.summary import Summary
+    from mqproof.harness.cli.analyzing import Chosen
 
 USAGE = 2
 INTERNAL = 4
@@ -18,19 +20,40 @@ SLOW = 20 << 20  # octets; some seconds without the compiled kernels
 def analyze(
     files: Annotated[list[str], typer.Argument(help="pcap or pcapng, also gzip or zstd; - is standard input.")],
     as_json: Annotated[bool, typer.Option("--json", help="Print the account as JSON.")] = False,
+    as_csv: Annotated[bool, typer.Option("--csv", help="Print the account as CSV, one line for each number.")] = False,
     top: Annotated[int, typer.Option(min=0, help="How many topics and routing keys to show.")] = 10,
+    messages: Annotated[
+        bool, typer.Option("--messages", help="Follow each message: acknowledgements, deliveries, cost, latency.")
+    ] = False,
+    findings: Annotated[
+        bool, typer.Option("--findings", help="Tell what is worth a look, with packet numbers.")
+    ] = False,
+    connection: Annotated[
+        list[str] | None, typer.Option(help="Only these connections: HOST, HOST:PORT, :PORT, or two ends joined by -.")
+    ] = None,
+    kind: Annotated[list[str] | None, typer.Option(help="Only these kinds of frames: PUBLISH, basic.*.")] = None,
+    topic: Annotated[
+        list[str] | None, typer.Option(help="Only messages of these topics (+ #) or routing keys (* #).")
+    ] = None,
+    since: Annotated[
+        str | None, typer.Option(help="Only from then on: seconds after the first packet, or a date and time.")
+    ] = None,
+    until: Annotated[str | None, typer.Option(help="Only up to then.")] = None,
 ) -> None:
     """Tell what the messages in a capture cost on the wire: by protocol, kind, QoS, layer and purpose."""
     from mqproof.dissectors.overhead.account import Unbalanced
-    from mqproof.dissectors.overhead.account import as_json as account_of
+    from mqproof.dissectors.overhead.selection import BadSelection
     from mqproof.dissectors.packets.pcap import CaptureError
-    from mqproof.harness.reporting.account_text import print_account
-    from rich.console import Console
+    from mqproof.harness.cli import analyzing
 
     try:
-        summary = _analyzed(files)
-        account = account_of(summary, top=top)
-    except CaptureError as error:
+        wanted = analyzing.selection(connection or [], kind or [], topic or [], since, until)
+        look = messages or findings or wanted.of_frames
+        if as_json and as_csv:
+            raise BadSelection("--json and --csv exclude each other")
+        with analyzing.chosen(files, wanted, read_twice=look) as captures:
+            account = _account(captures, wanted, top=top, look=look)
+    except (CaptureError, BadSelection) as error:
         typer.echo(f"mqproof analyze: {error}", err=True)
         raise typer.Exit(USAGE) from None
     except Unbalanced as error:
@@ -38,12 +61,43 @@ def analyze(
         raise typer.Exit(INTERNAL) from None
     if as_json:
         typer.echo(json.dumps(account, indent=2))
+    elif as_csv:
+        from mqproof.harness.reporting.flat_csv import flat_csv
+
+        typer.echo(flat_csv(account), nl=False)
     else:
-        print_account(account, Console(width=None if sys.stdout.isatty() else 80, highlight=False))
+        _print(account, messages=messages or bool(topic), findings=findings)
     for entry in account["files"]:
         if entry["stopped_at"] is not None:
             where = f"{entry['name']} stops at byte {entry['stopped_at']}"
             typer.echo(f"mqproof analyze: {where}: {entry['stopped_why']}; the account holds what is before", err=True)
+
+
+def _account(captures: "Chosen", wanted: "Selection", *, top: int, look: bool) -> dict[str, Any]:
+    from mqproof.dissectors.overhead.account import as_json as account_of
+    from mqproof.harness.cli import analyzing
+
+    account = account_of(_analyzed(captures.paths), top=top)
+    analyzing.rename(account, captures)
+    account["looked_closer"] = look  # else followed messages and findings are not there, which does not mean none
+    if look:
+        analyzing.add_views(account, captures, wanted)
+    return account
+
+
+def _print(account: dict[str, Any], *, messages: bool, findings: bool) -> None:
+    from mqproof.harness.reporting import messages_text
+    from mqproof.harness.reporting.account_text import print_account
+    from rich.console import Console
+
+    console = Console(width=None if sys.stdout.isatty() else 80, highlight=False)
+    print_account(account, console)
+    if account.get("selected"):
+        messages_text.print_selection(account["selected"], console)
+    if messages:
+        messages_text.print_followed(account["followed"], console)
+    if findings:
+        messages_text.print_findings(account["findings"], console)
 
 
 def _analyzed(files: list[str]) -> "Summary":

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from rich import box
+from mqproof.harness.reporting.tables import figure, printable, titled_table
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
@@ -34,15 +34,6 @@ def _print_head(account: dict[str, Any], console: Console) -> None:
             "The TCP/IP headers of this recording are made up (a proxy saw the streams only): link, IP and TCP "
             "figures are not given."
         )
-
-
-def titled_table(title: str, *columns: str) -> Table:
-    """Return an empty table: the first column wraps, the others are numbers."""
-    table = Table(title=title, title_justify="left", box=box.SIMPLE_HEAD, pad_edge=False, title_style="bold")
-    table.add_column(columns[0], overflow="fold")
-    for column in columns[1:]:
-        table.add_column(column, justify="right")
-    return table
 
 
 def _kinds_table(protocol: str, kinds: dict[str, dict[str, int]]) -> Table:
@@ -118,13 +109,3 @@ def _print_remarks(account: dict[str, Any], console: Console) -> None:
     lack = account["topics"]["counts_may_lack"]
     if lack:
         console.print(f"There were more topics or keys than are kept: each count may lack up to {lack:,} messages.")
-
-
-def figure(value: float | None) -> str:
-    """Return a number with at most two decimals; - for none."""
-    return "-" if value is None else f"{value:,.2f}".rstrip("0").rstrip(".")
-
-
-def printable(text: str) -> str:
-    """A capture is untrusted: show control characters as escapes."""
-    return "".join(char if char.isprintable() else char.encode("unicode_escape").decode() for char in text)

@@ -1,0 +1,237 @@
+"""Which part of a capture is asked for: by connection, by time, by kind of frame, by topic or routing key."""
+
+import ipaddress
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from fnmatch import fnmatchcase
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from mqproof.dissectors.amqp.codec import Method
+from mqproof.dissectors.mqtt.packets import Publish
+from mqproof.dissectors.overhead.frames import Connection, Watcher, kind_of
+from mqproof.dissectors.overhead.streams import Seen
+from mqproof.dissectors.packets import state as w
+from mqproof.dissectors.packets.links import IPPROTO_TCP, IPV4, find_network, find_transport
+from mqproof.dissectors.packets.octets import short
+from mqproof.dissectors.packets.pcap import Notes, Packet, read_packets
+
+SHOWN = 20  # connections
+
+
+class BadSelection(ValueError):
+    """A filter that cannot be understood; one line that says what to write."""
+
+
+@dataclass(frozen=True, slots=True)
+class End:
+    """One end of a connection; None where any will do."""
+
+    host: str | None
+    port: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class Moment:
+    """A point in time: ``after`` the first packet of the file, or ``absolute``, both in ns; one of them is None."""
+
+    after: int | None
+    absolute: int | None
+
+    def at(self, first: int) -> int:
+        """Return it in ns since 1970. ``first``: time of the file's first packet."""
+        return first + (self.after or 0) if self.absolute is None else self.absolute
+
+
+@dataclass(frozen=True, slots=True)
+class Selection:
+    """What is asked for; empty where all is."""
+
+    connections: tuple[tuple[End, ...], ...] = ()
+    kinds: tuple[str, ...] = ()
+    topics: tuple[str, ...] = ()
+    since: Moment | None = None
+    until: Moment | None = None
+
+    @property
+    def of_packets(self) -> bool:
+        """Whether packets are passed over."""
+        return bool(self.connections or self.since or self.until)
+
+    @property
+    def of_frames(self) -> bool:
+        """Whether only some frames of a packet may be asked for."""
+        return bool(self.kinds or self.topics)
+
+    def packets(self, path: str | Path, notes: Notes | None = None) -> Iterator[Packet | None]:
+        """Yield a capture's packets, None for those that are not asked for. Raises CaptureError."""
+        first: int | None = None
+        for packet in read_packets(path, notes):
+            first = packet.time if first is None else first
+            early = self.since is not None and packet.time < self.since.at(first)
+            late = self.until is not None and packet.time > self.until.at(first)
+            yield packet if not early and not late and self._connected(packet) else None
+
+    def kind(self, name: str) -> bool:
+        """Return whether frames of this kind are asked for."""
+        return not self.kinds or any(fnmatchcase(name.lower(), pattern.lower()) for pattern in self.kinds)
+
+    def message(self, protocol: str, name: str) -> bool:
+        """Return whether messages of this topic, or ``exchange / routing key``, are asked for."""
+        key = name.partition(" / ")[2] if protocol == "amqp" else name
+        separator = "." if protocol == "amqp" else "/"
+        patterns = (_pattern(pattern, separator) for pattern in self.topics)
+        return not self.topics or any(pattern.fullmatch(separator + key) for pattern in patterns)
+
+    def _connected(self, packet: Packet) -> bool:
+        if not self.connections:
+            return True
+        ends = _ends(packet)
+        return ends is not None and any(_fits(wanted, ends) for wanted in self.connections)
+
+
+def connection(text: str) -> tuple[End, ...]:
+    """Return the ends that HOST, HOST:PORT, :PORT or two of them with - or "and" between mean. Raises BadSelection."""
+    parts = re.split(r"\s+and\s+|\s*-\s*", text.strip())
+    ends = tuple(_end(part, text) for part in parts)
+    if len(ends) > 2:
+        raise BadSelection(f"a connection has two ends, {text!r} names {len(ends)}")
+    return ends
+
+
+def moment(text: str) -> Moment:
+    """Return what seconds (after the first packet) or a date and time (UTC unless it says otherwise) mean.
+
+    Raises BadSelection.
+    """
+    try:
+        return Moment(round(float(text) * 1e9), None)
+    except (ValueError, OverflowError):
+        pass
+    try:
+        date = datetime.fromisoformat(text)
+    except ValueError:
+        remedy = "write seconds after the first packet, such as 2.5, or a time such as 2026-01-31T12:00:00"
+        raise BadSelection(f"{text!r} is no point in time: {remedy}") from None
+    date = date if date.tzinfo else date.replace(tzinfo=UTC)
+    return Moment(None, round(date.timestamp() * 1e9))
+
+
+@dataclass(slots=True)
+class _Row:
+    count: int = 0
+    bytes: int = 0
+    payload: int = 0
+    headers: float = 0.0
+
+    def add(self, seen: Seen) -> None:
+        self.count += 1
+        self.bytes += seen.size
+        self.payload += seen.payload
+        self.headers += seen.header_share
+
+    def as_json(self) -> dict[str, Any]:
+        return {
+            "count": self.count, "bytes": self.bytes, "payload": self.payload, "headers": round(self.headers, 1),
+        }  # fmt: skip
+
+
+@dataclass(slots=True)
+class Tally(Watcher):
+    """Counts the frames that are asked for. ``headers``: the packets' headers, divided by octets."""
+
+    selection: Selection
+    total: _Row = field(default_factory=_Row)
+    by_kind: dict[str, _Row] = field(default_factory=dict)
+    by_connection: dict[str, _Row] = field(default_factory=dict)
+    _contents: dict[tuple[Connection, int, int], bool] = field(default_factory=dict)
+
+    def frame(self, connection: Connection, side: int, seen: Seen) -> None:
+        """Count a frame."""
+        kind = kind_of(connection, seen)
+        if not self._on_topic(connection, side, seen) or not self.selection.kind(kind):
+            return
+        self.total.add(seen)
+        self.by_kind.setdefault(kind, _Row()).add(seen)
+        name = f"{connection.ends[side]} to {connection.ends[1 - side]}"
+        if name in self.by_connection or len(self.by_connection) < 100 * SHOWN:
+            self.by_connection.setdefault(name, _Row()).add(seen)
+
+    def ended(self, connection: Connection, time: int) -> None:
+        """Forget what its channels carry."""
+        for key in [key for key in self._contents if key[0] is connection]:
+            del self._contents[key]
+
+    def as_json(self) -> dict[str, Any]:
+        """Return the counts, the connections with the most octets first."""
+        connections = sorted(self.by_connection.items(), key=lambda pair: -pair[1].bytes)
+        return {
+            "frames": self.total.as_json(),
+            "by_kind": {name: row.as_json() for name, row in sorted(self.by_kind.items())},
+            "by_connection": [{"connection": name, **row.as_json()} for name, row in connections[:SHOWN]],
+        }
+
+    def _on_topic(self, connection: Connection, side: int, seen: Seen) -> bool:
+        """Return whether a frame carries a topic that is asked for; header and bodies go with their method."""
+        frame = seen.frame
+        if not self.selection.topics:
+            return True
+        if isinstance(frame, Publish):
+            return self.selection.message("mqtt", frame.topic)
+        if connection.protocol != "amqp":
+            return False
+        key = (connection, side, getattr(frame, "channel", 0))
+        if isinstance(frame, Method):
+            routing_key = frame.arguments.get("routing_key")
+            self._contents[key] = routing_key is not None and self.selection.message("amqp", f" / {routing_key}")
+        return self._contents.get(key, False)
+
+
+@cache
+def _pattern(pattern: str, separator: str) -> re.Pattern[str]:
+    """Return a topic filter or binding pattern: + and * stand for one word, # for any number of them."""
+    parts = []
+    for word in pattern.split(separator):
+        one = f"{re.escape(separator)}[^{re.escape(separator)}]*"
+        parts.append({"#": f"(?:{one})*", "+": one, "*": one}.get(word, re.escape(separator + word)))
+    return re.compile("".join(parts), re.DOTALL)
+
+
+def _end(part: str, text: str) -> End:
+    host, colon, port = part.rpartition(":") if part.count(":") < 2 or "]" in part else (part, "", "")
+    if not colon and not host:
+        host, port = port, ""
+    host = host.strip("[]")
+    try:
+        address = str(ipaddress.ip_address(host)) if host else None
+        number = int(port) if port else None
+    except ValueError:
+        address = number = None
+    if (address is None and number is None) or not 0 <= (number or 0) < 65536:
+        raise BadSelection(f"{text!r} is no connection: write 10.0.0.1:40000, :1883 or 10.0.0.1:40000-10.0.0.2:1883")
+    return End(address, number)
+
+
+def _fits(wanted: tuple[End, ...], ends: tuple[tuple[str, int], tuple[str, int]]) -> bool:
+    def is_one(end: End, found: tuple[str, int]) -> bool:
+        return end.host in (None, found[0]) and end.port in (None, found[1])
+
+    if len(wanted) == 1:
+        return is_one(wanted[0], ends[0]) or is_one(wanted[0], ends[1])
+    return any(is_one(wanted[0], a) and is_one(wanted[1], b) for a, b in (ends, ends[::-1]))
+
+
+def _ends(packet: Packet) -> tuple[tuple[str, int], tuple[str, int]] | None:
+    """Return source and destination of a TCP packet."""
+    s, buf = [0] * w.REGISTERS, bytearray(packet.data)
+    s[w.R_ORIGINAL] = packet.original
+    if not find_network(buf, 0, len(buf), packet.linktype, s) or not find_transport(buf, len(buf), s):
+        return None
+    if s[w.IP_PROTOCOL] != IPPROTO_TCP or len(buf) < s[w.L4] + 4:
+        return None
+    at, size = (s[w.L3] + 12, 4) if s[w.ETHERTYPE] == IPV4 else (s[w.L3] + 8, 16)
+    source, destination = (str(ipaddress.ip_address(bytes(buf[i : i + size]))) for i in (at, at + size))
+    return (source, short(buf, s[w.L4])), (destination, short(buf, s[w.L4] + 2))
