@@ -17,6 +17,7 @@ COMMANDS = {
     "report": "Make one self-contained page of one or several runs.",
     "scorecard": "Make a page with the matrix of statements and brokers.",
     "compare": "Show what changed between two runs.",
+    "impact": "Show what an upgrade changes for an application, by its traffic.",
     "gate": "Let a run pass or fail by rules, for CI.",
     "report-bug": "Print what a broker's maintainers need to see a deviation.",
     "runs": "List the run directories, pack and unpack them.",

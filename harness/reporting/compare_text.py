@@ -52,7 +52,7 @@ def markdown(found: Comparison) -> str:
         if changes:
             lines += [f"#### {heading}", "", "| statement | level | before | after | why |", "|---|---|---|---|---|"]
             lines += [
-                f"| `{c.spec}:{c.id}` | {c.level} | {c.before} | {c.after} | {_cell(c.reason[:200])} |" for c in changes
+                f"| `{c.spec}:{c.id}` | {c.level} | {c.before} | {c.after} | {cell(c.reason[:200])} |" for c in changes
             ]
             lines.append("")
     if found.metrics:
@@ -95,5 +95,6 @@ def _metric_row(metric: MetricChange) -> str:
     return f"<tr>{cells}<td class={escape(metric.verdict.split()[0])}>{escape(metric.verdict)}</tr>"
 
 
-def _cell(text: str) -> str:
+def cell(text: str) -> str:
+    """Return a text as it may stand in a cell of a Markdown table."""
     return text.replace("|", "\\|").replace("\n", " ").replace("<", "&lt;")
