@@ -1,8 +1,8 @@
 """A second opinion on a capture: tshark's counts, and single packets as tshark reads them, through pyshark.
 
 tshark needs ``tcp.reassemble_out_of_order``, or it loses half of a stream with segments out of order; it loses an MQTT
-stream whose remaining length straddles two segments, and it knows nothing of streams that it cannot see begin. Where it
-is known to be wrong, :func:`doubts` says so.
+stream whose remaining length straddles two segments, and it knows nothing of streams that it cannot see begin:
+checking.py says where that explains a difference.
 """
 
 import asyncio
@@ -88,22 +88,6 @@ def mqtt_packets(path: str | Path, ports: Mapping[int, str]) -> Iterator[Opinion
     finally:
         loop.close()
         asyncio.set_event_loop(None)
-
-
-def doubts(path: str | Path, ours: Counts, theirs: Counts) -> list[str]:
-    """Return one line for each kind on which the two disagree, with what is known of the reason."""
-    lines = []
-    for protocol in ("mqtt", "amqp"):
-        for kind in sorted((ours[protocol].keys() | theirs[protocol].keys()) - NOT_COUNTED):
-            mine, other = ours[protocol].get(kind, 0), theirs[protocol].get(kind, 0)
-            if mine != other:
-                lines.append(f"{protocol} {kind}: {mine} here, {other} by tshark")
-    if lines:
-        lines.append(
-            f"{Path(path).name}: tshark loses an MQTT stream when a remaining length straddles two segments, does not "
-            "find its way into streams that began before the capture or have holes, and decodes by port"
-        )
-    return lines
 
 
 def server_ports(path: str | Path) -> set[int]:

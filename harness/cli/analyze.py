@@ -11,7 +11,9 @@ if TYPE_CHECKING:
     from mqproof.dissectors.overhead.selection import Selection
     from mqproof.dissectors.overhead.summary import Summary
     from mqproof.harness.cli.analyzing import Chosen
+    from rich.console import Console
 
+DIFFERS = 1
 USAGE = 2
 INTERNAL = 4
 SLOW = 20 << 20  # octets; some seconds without the compiled kernels
@@ -39,6 +41,9 @@ def analyze(
         str | None, typer.Option(help="Only from then on: seconds after the first packet, or a date and time.")
     ] = None,
     until: Annotated[str | None, typer.Option(help="Only up to then.")] = None,
+    check_with: Annotated[
+        str | None, typer.Option(help="tshark: count with it, too, and show both; 1 for what nothing explains.")
+    ] = None,
 ) -> None:
     """Tell what the messages in a capture cost on the wire: by protocol, kind, QoS, layer and purpose."""
     from mqproof.dissectors.overhead.account import Unbalanced
@@ -51,6 +56,8 @@ def analyze(
         look = messages or findings or wanted.of_frames
         if as_json and as_csv:
             raise BadSelection("--json and --csv exclude each other")
+        if check_with is not None:
+            raise typer.Exit(_check(check_with, files, wanted))
         with analyzing.chosen(files, wanted, read_twice=look) as captures:
             account = _account(captures, wanted, top=top, look=look)
     except (CaptureError, BadSelection) as error:
@@ -73,6 +80,29 @@ def analyze(
             typer.echo(f"mqproof analyze: {where}: {entry['stopped_why']}; the account holds what is before", err=True)
 
 
+def _check(oracle: str, files: list[str], wanted: "Selection") -> int:
+    """Show both counts of each file; return the exit code."""
+    from mqproof.dissectors.overhead.account import kinds
+    from mqproof.dissectors.overhead.selection import BadSelection, Selection
+    from mqproof.harness.checking import check
+    from mqproof.harness.oracle import OracleMissing
+    from mqproof.harness.reporting.checking_text import print_check
+
+    if oracle != "tshark":
+        raise BadSelection(f"there is no {oracle!r} to check with, only tshark")
+    if wanted != Selection() or "-" in files:
+        raise BadSelection("--check-with compares whole files: leave filters and standard input out")
+    rows = []
+    for name in files:
+        try:
+            found = check(name, kinds(_analyzed([name])))
+        except OracleMissing as error:
+            raise BadSelection(str(error)) from None
+        print_check(name, found, _console())
+        rows += found
+    return 0 if all(row.agrees or row.why for row in rows) else DIFFERS
+
+
 def _account(captures: "Chosen", wanted: "Selection", *, top: int, look: bool) -> dict[str, Any]:
     from mqproof.dissectors.overhead.account import as_json as account_of
     from mqproof.harness.cli import analyzing
@@ -88,9 +118,8 @@ def _account(captures: "Chosen", wanted: "Selection", *, top: int, look: bool) -
 def _print(account: dict[str, Any], *, messages: bool, findings: bool) -> None:
     from mqproof.harness.reporting import messages_text
     from mqproof.harness.reporting.account_text import print_account
-    from rich.console import Console
 
-    console = Console(width=None if sys.stdout.isatty() else 80, highlight=False)
+    console = _console()
     print_account(account, console)
     if account.get("selected"):
         messages_text.print_selection(account["selected"], console)
@@ -98,6 +127,12 @@ def _print(account: dict[str, Any], *, messages: bool, findings: bool) -> None:
         messages_text.print_followed(account["followed"], console)
     if findings:
         messages_text.print_findings(account["findings"], console)
+
+
+def _console() -> "Console":
+    from rich.console import Console
+
+    return Console(width=None if sys.stdout.isatty() else 80, highlight=False)
 
 
 def _analyzed(files: list[str]) -> "Summary":

@@ -1,0 +1,101 @@
+"""Ours and tshark's counts of a capture side by side; where they differ, whether a known fault of tshark explains it.
+
+What tshark 4.0 was found to do, on captures whose contents are known from what was sent:
+
+* when an MQTT remaining length straddles two segments it loses that direction of the stream;
+* it does not find its way into streams whose beginning is not in the capture, or that have holes;
+* it goes by ports (here it is told which), so two protocols on one port cannot both be right.
+
+A difference counts as explained only where the circumstance is in the capture: the slow reading looks for it.
+"""
+
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Final
+
+from mqproof.dissectors.mqtt.fields import encode_varint
+from mqproof.dissectors.overhead.frames import Connection, Follower, Watcher
+from mqproof.dissectors.overhead.streams import Seen
+from mqproof.dissectors.packets.pcap import read_packets
+from mqproof.harness import oracle
+
+STRADDLED: Final = "{} remaining lengths straddle two segments: tshark loses an MQTT stream there"
+LATE: Final = "{} connections began before the capture: tshark does not find its way into them"
+HOLES: Final = "{} connections have holes: tshark does not find its way on behind them"
+PORTS: Final = "AMQP and MQTT on the same port: tshark decodes by port"
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """One kind. ``why`` is empty where both agree, or where nothing explains the difference."""
+
+    protocol: str
+    kind: str
+    ours: int
+    theirs: int
+    why: str = ""
+
+    @property
+    def agrees(self) -> bool:
+        """Whether both count the same."""
+        return self.ours == self.theirs
+
+
+@dataclass(slots=True)
+class Circumstances(Watcher):
+    """What in a capture tshark is known to stumble over, by protocol."""
+
+    ports: dict[int, str] = field(default_factory=dict)
+    mixed_ports: set[int] = field(default_factory=set)
+    straddled: int = 0
+    late: Counter[str] = field(default_factory=Counter)
+    holes: Counter[str] = field(default_factory=Counter)
+
+    def frame(self, connection: Connection, side: int, seen: Seen) -> None:
+        """Look where the fixed header ends and the first segment with it."""
+        if connection.protocol == "mqtt" and len(seen.spans) > 1:
+            self.straddled += seen.spans[0][1] < 1 + _varint_size(seen.size)
+
+    def ended(self, connection: Connection, time: int) -> None:
+        """Note what is to know about a connection."""
+        if not connection.protocol:
+            return
+        self.late[connection.protocol] += not connection.began
+        self.holes[connection.protocol] += connection.holes
+        server = connection.ends[1 - connection.client] if connection.client >= 0 else connection.ends[1]
+        port = int(server.rpartition(":")[2])
+        if self.ports.setdefault(port, connection.protocol) != connection.protocol:
+            self.mixed_ports.add(port)
+
+    def why(self, protocol: str) -> str:
+        """Return what explains a difference in this protocol, empty for nothing."""
+        reasons = []
+        if protocol == "mqtt" and self.straddled:
+            reasons.append(STRADDLED.format(self.straddled))
+        if self.late[protocol]:
+            reasons.append(LATE.format(self.late[protocol]))
+        if self.holes[protocol]:
+            reasons.append(HOLES.format(self.holes[protocol]))
+        if self.mixed_ports:
+            reasons.append(PORTS)
+        return "; ".join(reasons)
+
+
+def check(path: str, kinds: Mapping[str, Mapping[str, Mapping[str, int]]]) -> list[Row]:
+    """Return ours and tshark's counts of a capture. ``kinds``: those of the account. Raises OracleMissing."""
+    seen = Circumstances()
+    Follower((seen,)).file(read_packets(path))
+    theirs = oracle.counts(path, seen.ports)
+    rows = []
+    for protocol in ("amqp", "mqtt"):
+        ours = {kind: row["count"] for kind, row in kinds[protocol].items()}
+        for kind in sorted((ours.keys() | theirs[protocol].keys()) - oracle.NOT_COUNTED):
+            mine, other = ours.get(kind, 0), theirs[protocol].get(kind, 0)
+            rows.append(Row(protocol, kind, mine, other, "" if mine == other else seen.why(protocol)))
+    return rows
+
+
+def _varint_size(packet: int) -> int:
+    """Return the octets of the remaining length of a packet of so many octets (MQTT 5.0 section 1.5.5)."""
+    return next(size for size in range(1, 5) if len(encode_varint(packet - 1 - size)) == size)

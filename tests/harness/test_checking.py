@@ -1,0 +1,46 @@
+"""Ours and tshark's counts: over all golden captures, and where tshark is known to be wrong."""
+
+from pathlib import Path
+
+import pytest
+from mqproof.dissectors.overhead.account import kinds
+from mqproof.dissectors.overhead.engine import analyze
+from mqproof.dissectors.packets.pcap import read_packets, write_packets
+from mqproof.harness import oracle
+from mqproof.harness.checking import Row, check
+
+CAPTURES = sorted((Path(__file__).parents[2] / "captures").glob("*.pcapng"))
+pytestmark = pytest.mark.skipif(not oracle.available(), reason="tshark is not installed")
+
+
+def rows_of(path: Path) -> list[Row]:
+    return check(str(path), kinds(analyze(str(path))))
+
+
+@pytest.mark.parametrize("path", CAPTURES, ids=lambda path: path.stem)
+def test_golden_captures_agree_or_are_explained(path: Path) -> None:
+    rows = rows_of(path)
+    assert rows
+    differing = [row for row in rows if not row.agrees]
+    assert all("straddle" in row.why for row in differing) if path.stem == "mqtt-straddled" else not differing
+
+
+def test_the_straddled_capture_is_the_one_where_tshark_is_wrong() -> None:
+    rows = {row.kind: row for row in rows_of(next(path for path in CAPTURES if path.stem == "mqtt-straddled"))}
+    assert rows["PUBLISH"].ours == 40 > rows["PUBLISH"].theirs
+    assert "1 remaining lengths straddle" in rows["PUBLISH"].why
+    assert rows["CONNECT"].agrees
+
+
+def test_a_connection_from_before_the_capture_is_an_explanation(tmp_path: Path) -> None:
+    packets = list(read_packets(next(path for path in CAPTURES if path.stem == "amqp-messages")))[9:]
+    write_packets(tmp_path / "late.pcapng", packets, packets[0].linktype)
+    assert all(row.agrees or "began before the capture" in row.why for row in rows_of(tmp_path / "late.pcapng"))
+
+
+def test_a_wrong_count_of_ours_is_not_explained_away() -> None:
+    path = next(path for path in CAPTURES if path.stem == "mqtt-5.0")
+    ours = kinds(analyze(str(path)))
+    ours["mqtt"]["PUBLISH"]["count"] += 1
+    wrong = [row for row in check(str(path), ours) if not row.agrees]
+    assert [(row.kind, row.why) for row in wrong] == [("PUBLISH", "")]
