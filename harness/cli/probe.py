@@ -48,8 +48,10 @@ def _fail(error: Exception, code: int) -> typer.Exit:
 
 def _probe(target: Any) -> dict[str, Any]:
     from mqproof.harness.probing import amqp, mqtt
+    from mqproof.harness.probing.amqp_features import with_features
     from mqproof.harness.probing.limits import ProbeNames
 
+    target = with_features(target, "mqproof")
     how = amqp.probe if target.protocol == "amqp" else mqtt.probe
     return {
         "name": target.name,

@@ -51,7 +51,12 @@ class Core:
             leave_out_fixtures(self.config)
         if hasattr(self.config, "workerinput"):
             return
-        state.targets = list(self.config.hook.pytest_mqproof_targets(config=self.config) or [])
+        targets = self.config.hook.pytest_mqproof_targets(config=self.config) or []
+        if not options(self.config).collectonly:
+            from mqproof.harness.probing.amqp_features import with_features
+
+            targets = [with_features(target, state.prefix) for target in targets]
+        state.targets = list(targets)
 
     @pytest.hookimpl(trylast=True)
     def pytest_mqproof_targets(self, config: pytest.Config) -> Any:

@@ -55,6 +55,8 @@ class Admission:
             raise Unsupported(lacks_version)
         for marker in item.iter_markers("needs"):
             for capability in marker.args:
+                if capability in target.untold:
+                    raise Untested(f"the broker does not say whether it offers {capability}, and no probe can tell")
                 if capability not in target.capabilities:
                     raise Unsupported(f"the broker does not offer {capability}")
         if item.get_closest_marker("destructive") and not (target.is_ours or self.state.destructive):

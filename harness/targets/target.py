@@ -37,6 +37,7 @@ class Target:
     product: str = ""
     version: str = ""
     capabilities: frozenset[str] = frozenset()
+    untold: frozenset[str] = frozenset()  # capabilities of which nobody knows whether the broker has them
     properties: dict[str, Any] = field(default_factory=dict, hash=False)
     driver: str | None = None  # the driver that started it; None for somebody else's broker
     path: str | None = None  # MQTT over WebSocket: what the opening handshake asks for; None for plain TCP or TLS
