@@ -38,6 +38,7 @@ class Wishes:
     sections: list[str]
     keyword: str
     quick: bool
+    shuffle: int | None
     record: bool
     json_out: str
     out: Path | None
@@ -152,6 +153,7 @@ def _options(wishes: Wishes) -> list[str]:
     options += [f"--mqproof-section={text}" for text in wishes.sections]
     options += [f"--mqproof-prefix={wishes.prefix}"] if wishes.prefix else []
     options += ["--mqproof-destructive"] if wishes.destructive else []
+    options += [f"--mqproof-shuffle={wishes.shuffle}"] if wishes.shuffle is not None else []
     options += ["-m", "not slow"] if wishes.quick else []
     options += ["-k", wishes.keyword] if wishes.keyword else []
     return [*options, f"--numprocesses={wishes.workers or 'logical'}"]

@@ -16,6 +16,8 @@ COMMANDS = {
     "load": "Put load on a broker and account for every message.",
     "report": "Make one self-contained page of one or several runs.",
     "scorecard": "Make a page with the matrix of statements and brokers.",
+    "conformance": "Write the page of statements and brokers, in Markdown.",
+    "stability": "Repeat the suites and show the verdicts that differ.",
     "compare": "Show what changed between two runs.",
     "impact": "Show what an upgrade changes for an application, by its traffic.",
     "gate": "Let a run pass or fail by rules, for CI.",

@@ -33,6 +33,9 @@ def test(
     section: Annotated[list[str] | None, typer.Option(help="Only sections that contain this text.")] = None,
     keyword: Annotated[str, typer.Option("-k", metavar="EXPR", help="Only tests that match, as in pytest.")] = "",
     quick: Annotated[bool, typer.Option("--quick", help="Leave out what waits on real time.")] = False,
+    shuffle: Annotated[
+        int | None, typer.Option(metavar="SEED", min=0, help="Run the tests in random order.", show_default=False)
+    ] = None,
     record: Annotated[bool, typer.Option("--record", help="Capture the packets.")] = False,
     json_out: Annotated[str, typer.Option("--json", metavar="OUT", help="Write run.json there; - prints it.")] = "",
     out: Annotated[Path | None, typer.Option(metavar="DIR", help="The run directory.", show_default=False)] = None,
@@ -50,7 +53,7 @@ def test(
 
     wishes = Wishes(
         targets=targets or ["embedded"], suites=suite or [], statements=statement or [], levels=level or [],
-        sections=section or [], keyword=keyword, quick=quick, record=record, json_out=json_out, out=out,
+        sections=section or [], keyword=keyword, quick=quick, shuffle=shuffle, record=record, json_out=json_out, out=out,
         workers=workers, patience=patience, prefix=prefix, ca_file=ca_file, insecure=insecure,
         password_file=password_file, destructive=destructive, fail_on=fail_on,
     )  # fmt: skip

@@ -1,6 +1,7 @@
 """The plugin proper, registered as soon as a run names a broker: opens the targets and parametrizes the tests."""
 
 import pickle
+import random
 from typing import Any
 
 import pytest
@@ -75,6 +76,9 @@ class Core:
     def pytest_collection_modifyitems(self, config: pytest.Config, items: list[pytest.Item]) -> None:
         """Leave out what the options leave out, and label the rest for Allure."""
         deselect(config, items)
+        seed = options(config).mqproof_shuffle
+        if seed is not None:
+            random.Random(seed).shuffle(items)  # the same order in every xdist worker
         if getattr(options(config), "allure_report_dir", None):
             from mqproof.harness.plugin.allure_labels import label
 

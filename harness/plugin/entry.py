@@ -15,9 +15,7 @@ MARKERS = (
     "sanity: stays green under every fault",
     "destructive: disturbs other users of the broker: only on a broker that mqproof started, or with --destructive",
 )
-NO_BROKER = (
-    "the suites of mqproof need a broker: add --broker URL (amqp://HOST, mqtt://HOST:1883) or --broker embedded"
-)
+NO_BROKER = "the suites of mqproof need a broker: add --broker URL (amqp://HOST, mqtt://HOST:1883) or --broker embedded"
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -46,6 +44,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     )
     group.addoption("--mqproof-statement", action="append", default=[], metavar="ID", help="only tests of a statement")
     group.addoption("--mqproof-level", action="append", default=[], metavar="LEVEL", help="only tests of a level")
+    group.addoption("--mqproof-shuffle", type=int, default=None, metavar="SEED", help="run the tests in random order")
     group.addoption("--mqproof-section", action="append", default=[], metavar="TEXT", help="only tests of a section")
 
 

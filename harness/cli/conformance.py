@@ -1,0 +1,44 @@
+"""``mqproof conformance``: the page of statements and brokers for a repository."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+HELP = """Write a Markdown page: each statement of a specification, and what the runs say of it for each broker.
+
+RUN is a run directory, or a folder of repeats that mqproof stability made: their verdicts are merged, and the page
+gets a section with what differed and how long each took.
+
+\b
+Exit codes: 0 the page is there; 2 wrong usage, no run, or none on this specification.
+"""
+
+
+def conformance(
+    runs: Annotated[list[Path], typer.Argument(metavar="RUN...")],
+    spec: Annotated[list[str], typer.Option(help="amqp-0-9-1, mqtt-3.1.1 or mqtt-5.0 (repeatable).")],
+    out: Annotated[Path | None, typer.Option("-o", "--out", metavar="PAGE", help="Else it is printed.")] = None,
+) -> None:
+    """Write a page."""  # replaced by HELP
+    from mqproof.harness.compare import load_group
+    from mqproof.harness.reporting.conformance import conformance_page
+    from mqproof.harness.run import BadRun, write_atomically
+    from mqproof.harness.stability import load_stability
+    from mqproof.harness.statements.registry import UnknownStatement
+
+    try:
+        found = [run for path in runs for run in load_group(path)]
+        stabilities = [result for path in runs if (result := load_stability(path)) is not None]
+        page = conformance_page(spec, found, stabilities)
+    except (BadRun, UnknownStatement) as error:
+        typer.echo(f"mqproof: {error}", err=True)
+        raise typer.Exit(2) from None
+    if out is None:
+        typer.echo(page, nl=False)
+    else:
+        write_atomically(out, page)
+        typer.echo(str(out))
+
+
+conformance.__doc__ = HELP
