@@ -53,8 +53,8 @@ def test(
 
     wishes = Wishes(
         targets=targets or ["embedded"], suites=suite or [], statements=statement or [], levels=level or [],
-        sections=section or [], keyword=keyword, quick=quick, shuffle=shuffle, record=record, json_out=json_out, out=out,
-        workers=workers, patience=patience, prefix=prefix, ca_file=ca_file, insecure=insecure,
+        sections=section or [], keyword=keyword, quick=quick, shuffle=shuffle, record=record, json_out=json_out,
+        out=out, workers=workers, patience=patience, prefix=prefix, ca_file=ca_file, insecure=insecure,
         password_file=password_file, destructive=destructive, fail_on=fail_on,
     )  # fmt: skip
     raise typer.Exit(judge_brokers(wishes))

@@ -201,7 +201,7 @@ def _command(run: Run) -> str:
 
 def cell(text: str) -> str:
     """Return text that stays within one cell of a table, whatever a broker or a run wrote into it."""
-    escaped = " ".join(text.split()).replace("\\", "\\\\").replace("|", "\\|")
+    escaped = " ".join(text.split()).replace("\\", "\\\\").replace("|", "\\|").replace("[", "\\[")
     return escaped.replace("<", "&lt;").replace("`", "'")
 
 
