@@ -41,6 +41,9 @@ lint: $(VENV)/.installed-dev $(NAMESPACE)
 	$(BIN)/ruff check .
 	MYPYPATH=$(dir $(NAMESPACE)) $(BIN)/mypy $(PARTS:%=-p mqproof.%)
 
+docs/overhead.md: $(VENV)/.installed-dev $(wildcard captures/*overhead*.pcapng)
+	$(BIN)/python captures/overhead.py page
+
 system-packages:
 	@.ci/system-packages
 

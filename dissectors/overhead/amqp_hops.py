@@ -40,6 +40,7 @@ class Content:
             self.hop.bare_ack(octets, packets)
         else:
             self.cost.octets += octets
+            self.cost.bare += octets
             self.cost.packets += packets
 
 

@@ -18,6 +18,7 @@ from mqproof.dissectors.overhead.streams import Seen
 
 LIVE: Final = 50_000  # messages that further deliveries and acknowledgements are added to; the oldest give way
 COSTLIEST: Final = 10
+SIZES: Final = 200  # different sizes that are told apart
 STEP: Final = math.log(1.02)  # two percent between the buckets of a histogram
 
 Notice = Callable[[Connection, str, list[int], str], None]  # where, kind of finding, packets, text
@@ -60,17 +61,23 @@ class Latencies:
 
 @dataclass(slots=True)
 class Cost:
-    """``octets``: frames, with their packets' headers and bare ACKs in shares; ``packets``: in shares; ``touched``."""
+    """What was spent. ``own``: octets of frames; ``octets``: with headers and bare ACKs, in shares; ``bare``: of these.
+
+    ``packets`` in shares; ``touched``: how many had a part of it.
+    """
 
     frames: int = 0
+    own: float = 0.0
     octets: float = 0.0
     packets: float = 0.0
+    bare: float = 0.0
     touched: int = 0
     last: int = 0  # the packet counted last
 
     def add(self, seen: Seen, share: float) -> None:
         """Take a frame, or the share of one that serves several messages."""
         self.frames += 1
+        self.own += seen.size * share
         self.octets += (seen.size + seen.header_share) * share
         self.packets += seen.packet_share * share
         for carrier, _ in seen.spans:
@@ -80,6 +87,8 @@ class Cost:
     def merge(self, other: "Cost") -> None:
         """Take what was collected elsewhere."""
         self.frames += other.frames
+        self.own += other.own
+        self.bare += other.bare
         self.octets += other.octets
         self.packets += other.packets
         self.touched += other.touched
@@ -100,6 +109,27 @@ class Group:
     publish_to_delivery: Latencies = field(default_factory=Latencies)
     publish_to_delivery_by_order: Latencies = field(default_factory=Latencies)
     delivery_to_ack: Latencies = field(default_factory=Latencies)
+
+
+@dataclass(slots=True)
+class SizeRow:
+    """What messages of one size cost, all hops together."""
+
+    messages: int = 0
+    deliveries: int = 0
+    payload: int = 0
+    own: float = 0.0
+    octets: float = 0.0
+    bare: float = 0.0
+    packets: float = 0.0
+
+    def as_json(self) -> dict[str, Any]:
+        """Return sums: payload that crossed the wire, octets of frames, of all, of bare ACKs, and packets."""
+        return {
+            "messages": self.messages, "deliveries": self.deliveries, "payload": self.payload,
+            "frame_bytes": round(self.own), "bytes": round(self.octets), "bare_ack_bytes": round(self.bare),
+            "packets": round(self.packets, 2),
+        }  # fmt: skip
 
 
 @dataclass(eq=False, slots=True)
@@ -156,7 +186,7 @@ class Hop:
 
     def bare_ack(self, octets: float, packets: float) -> None:
         """Book a share of a packet that only acknowledges."""
-        self.take(Cost(octets=octets, packets=packets))
+        self.take(Cost(octets=octets, bare=octets, packets=packets))
 
     def acknowledged(self, seen: Seen) -> None:
         """Note that the handshake is complete."""
@@ -184,6 +214,7 @@ class Messages:
         self.groups: dict[str, Group] = {}
         self._wanted = wanted
         self._others: dict[str, Group] = {}
+        self.sizes: dict[tuple[str, int], SizeRow] = {}
         self.forgotten = 0
         self._live: OrderedDict[Message, None] = OrderedDict()
         self._contents: dict[ContentKey, _Content] = {}
@@ -235,6 +266,21 @@ class Messages:
         self._live.clear()
         return [message for _, _, message in sorted(self._costliest, reverse=True)]
 
+    def _size(self, message: Message) -> None:
+        """Add a message to those of its size; when there are many sizes, to those of the next power of two."""
+        size = message.payload
+        if (message.group, size) not in self.sizes and len(self.sizes) >= SIZES:
+            size = 1 << (size - 1).bit_length() if size else 0
+        row = self.sizes.setdefault((message.group, size), SizeRow())
+        hops = message.deliveries + (message.key is not None)
+        row.messages += 1
+        row.deliveries += message.deliveries
+        row.payload += message.payload * hops
+        row.own += message.cost.own
+        row.octets += message.cost.octets
+        row.bare += message.cost.bare
+        row.packets += message.cost.packets
+
     def _hop(self, figures: Group, message: Message, seen: Seen, first: int, *, is_publish: bool) -> Hop:
         self._live[message] = None
         if len(self._live) > LIVE:
@@ -277,6 +323,7 @@ class Messages:
         if not self._wanted(message.protocol, message.name):
             return
         self._serial += 1
+        self._size(message)
         entry = (message.cost.octets, -self._serial, message)
         if len(self._costliest) < COSTLIEST:
             heapq.heappush(self._costliest, entry)

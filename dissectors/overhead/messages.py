@@ -70,9 +70,12 @@ class MessageView(Watcher):
     def as_json(self) -> dict[str, Any]:
         """Return figures by protocol and QoS, and the costliest messages."""
         groups = dict(sorted(self.messages.groups.items()))
+        costliest = [message.as_json() for message in self.messages.costliest()]
+        sizes = sorted(self.messages.sizes.items())
         return {
             "groups": {name: _figures(group) for name, group in groups.items()},
-            "costliest": [message.as_json() for message in self.messages.costliest()],
+            "costliest": costliest,
+            "by_size": [{"group": group, "size": size, **row.as_json()} for (group, size), row in sizes],
             "not_followed_to_the_end": self.messages.forgotten,
         }
 
