@@ -97,8 +97,6 @@ def curves(found: Mapping[str, Measured]) -> str:
 
 def page(found: Mapping[str, Measured]) -> str:
     """Return the page as Markdown; the charts stand beside it."""
-    amqp, no_ack = found["amqp-overhead"], found["amqp-overhead-no-ack"]
-    qos0, qos1, qos2 = (found[f"mqtt-overhead-qos{qos}"] for qos in range(3))
     return f"""<!-- Generated from captures/*-overhead*.pcapng by `make docs/overhead.md`: do not edit. -->
 # What a message costs on the wire
 
@@ -130,9 +128,24 @@ each further AMQP body frame; an AMQP message without a body has no body frame, 
 
 ## Three claims
 
-**"AMQP: text-based headers."** They are binary. The frames of one message, as recorded, in octets beside the payload:
+{_claims(found)}
+
+## How it was made
+
+{_made(found)}
+
+Again: `python captures/overhead.py` records the captures anew (as root, with mosquitto and rabbitmq-server installed);
+`make docs/overhead.md` writes this page from them. Any capture of yours gives its own table:
+`mqproof analyze FILE --messages`.
+"""
+
+
+def _claims(found: Mapping[str, Measured]) -> str:
+    amqp, no_ack = found["amqp-overhead"], found["amqp-overhead-no-ack"]
+    qos0, qos1, qos2 = (found[f"mqtt-overhead-qos{qos}"] for qos in range(3))
+    return f"""**"AMQP: text-based headers."** They are binary. The frames of one message, as recorded, in octets beside the payload:
 `basic.publish` {amqp.frames["basic.publish"]:.0f}, content header {amqp.frames["header"]:.0f}, body frame
-{amqp.frames["body"]:.0f}; `basic.deliver` {amqp.frames["basic.deliver"]:.0f}, and header and body again. What is text among
+{amqp.frames["body"]:.0f}; `basic.deliver` {amqp.frames["basic.deliver"]:.0f}, and header and body again. Text among
 them is what the application called its things: the routing key (9 octets, and one for its length), the exchange's name
 (empty here) and the consumer tag (`c`). Method, class, channel, sizes and property flags are numbers of fixed width. Of
 the {_own(no_ack):.0f} octets that a message without acknowledgements has beside its payload on both legs,
@@ -152,16 +165,7 @@ section 3), over UDP, without token and options, such as the path that stands fo
 {_leg(no_ack):.0f}. On the wire, with everything, from publisher to consumer:
 {qos0.overhead(SHOWN):.0f} octets beside the payload against {no_ack.overhead(SHOWN):.0f}; with all acknowledgements,
 {qos1.overhead(SHOWN):.0f} (QoS 1) and {qos2.overhead(SHOWN):.0f} (QoS 2) against {amqp.overhead(SHOWN):.0f}.
-TCP and IP weigh more than either protocol: one packet without data is 66 octets here.
-
-## How it was made
-
-{_made(found)}
-
-Again: `python captures/overhead.py` records the captures anew (as root, with mosquitto and rabbitmq-server installed);
-`make docs/overhead.md` writes this page from them. Any capture of yours gives its own table:
-`mqproof analyze FILE --messages`.
-"""
+TCP and IP weigh more than either protocol: one packet without data is 66 octets here."""
 
 
 def write_page(captures: Path, docs: Path) -> None:
