@@ -143,7 +143,7 @@ Again: `python captures/overhead.py` records the captures anew (as root, with mo
 def _claims(found: Mapping[str, Measured]) -> str:
     amqp, no_ack = found["amqp-overhead"], found["amqp-overhead-no-ack"]
     qos0, qos1, qos2 = (found[f"mqtt-overhead-qos{qos}"] for qos in range(3))
-    return f"""**"AMQP: text-based headers."** They are binary. The frames of one message, as recorded, in octets beside the payload:
+    return f"""**"AMQP: text-based headers."** They are binary. The frames of one message in octets beside the payload:
 `basic.publish` {amqp.frames["basic.publish"]:.0f}, content header {amqp.frames["header"]:.0f}, body frame
 {amqp.frames["body"]:.0f}; `basic.deliver` {amqp.frames["basic.deliver"]:.0f}, and header and body again. Text among
 them is what the application called its things: the routing key (9 octets, and one for its length), the exchange's name
