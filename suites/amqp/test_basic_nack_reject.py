@@ -1,4 +1,4 @@
-"""AMQP 0-9-1 basic.reject, and RabbitMQ's basic.nack: refusing messages."""
+"""AMQP 0-9-1 basic.reject, and basic.nack of the extensions: refusing messages."""
 
 import pytest
 

@@ -1,4 +1,4 @@
-"""Publisher confirms: the confirm class that RabbitMQ added to AMQP 0-9-1."""
+"""Publisher confirms: the class confirm, which the extensions add to AMQP 0-9-1."""
 
 import pytest
 

@@ -14,7 +14,7 @@ from mqproof.suites.mqtt.ahead import ahead
 
 pytestmark = pytest.mark.slow
 LATE = 2.0  # seconds, before patience
-SWEEP = 7.0  # the same for keep-alives: servers look for silent clients from time to time, mosquitto every 5 seconds
+SWEEP = 7.0  # the same for keep-alives: some servers look for silent clients every 5 seconds
 
 
 @pytest.mark.normative("mqtt-3.1.1:MQTT-3.1.2-24", "mqtt-5.0:MQTT-3.1.2-22", "mqtt-5.0:MQTT-3.2.2-22")
