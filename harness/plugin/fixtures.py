@@ -23,11 +23,13 @@ class Names:
     def __init__(self, state: Mqproof) -> None:
         self._state = state
         self.prefix = state.prefix
+        self.made: list[str] = []  # by this test
 
     def __call__(self, what: str = "name") -> str:
         """Return a new name: letters, digits, ``-`` and ``_`` only, so that it is one AMQP word and one MQTT level."""
         safe = re.sub(r"[^A-Za-z0-9_-]", "-", what)
-        return f"{self.prefix}-{safe}-{self._token()}"
+        self.made.append(f"{self.prefix}-{safe}-{self._token()}")
+        return self.made[-1]
 
     def client_id(self) -> str:
         """Return a new MQTT client id of at most 23 letters and digits."""
@@ -36,7 +38,8 @@ class Names:
         return letters[: CLIENT_ID_LENGTH - len(token)] + token
 
     def _token(self) -> str:
-        return f"{self._state.worker}x{self._state.next_number():x}"
+        """Return digits that nobody else has, and with which no other token begins."""
+        return f"{self._state.worker}x{self._state.next_number():04x}"
 
 
 class Cleanup:

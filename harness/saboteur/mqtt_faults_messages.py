@@ -3,7 +3,7 @@
 from dataclasses import replace
 from typing import Any
 
-from mqproof.dissectors.mqtt.codec import Puback, Publish, Pubrec, Subscribe, prop
+from mqproof.dissectors.mqtt.codec import Connack, Puback, Publish, Pubrec, Subscribe, prop
 from mqproof.harness.saboteur.core import MqttConn, MqttFault, MqttResult, fault
 from mqproof.harness.saboteur.mqtt_making import (
     answer,
@@ -44,6 +44,23 @@ client(
     lambda packet, conn: [replace(packet, retain=False)] if packet.retain and not packet.payload and packet.qos != 1
     else None,
 )  # fmt: skip
+
+
+
+@fault(
+    "retained-for-strangers", *ids("4:3.3.2-3 5:3.3.2-3"), says="whoever connects gets the last retained message"
+)
+class RetainedForStrangers(MqttFault):
+    def from_client(self, packet: Any, conn: MqttConn) -> MqttResult:
+        if isinstance(packet, Publish) and packet.retain:
+            self.memory["topic"] = packet.topic
+        return None
+
+    def from_broker(self, packet: Any, conn: MqttConn) -> MqttResult:
+        if not isinstance(packet, Connack) or "topic" not in self.memory:
+            return None
+        return [packet, Publish(self.memory["topic"], b"not asked for")]
+
 
 # -- properties (section 3.3.2.3) ----------------------------------------------------------------------------------
 

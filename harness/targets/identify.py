@@ -72,7 +72,7 @@ def _mqtt(target: Target, deadline: Deadline) -> Target:
     older = _try(target, Version.V3_1_1, deadline, look=not isinstance(newer, MqttGreeting))
     seen = [said for said in (newer, older) if isinstance(said, MqttGreeting)]
     if not seen:
-        silent_or_closed = next((said for said in (newer, older) if isinstance(said, NoGreeting)), None)
+        silent_or_closed = next((said for said in (older, newer) if isinstance(said, NoGreeting)), None)
         if silent_or_closed:
             raise silent_or_closed
         raise WrongProtocol(f"{target.redacted_url}: the server speaks neither MQTT 3.1.1 nor 5.0: nothing to judge")
@@ -95,9 +95,9 @@ def _try(
     except VersionRefused:
         return None
     except NoGreeting as said:
-        if said.silent or said.octets:
+        if said.octets:
             raise
-        return said  # MQTT 3.1.1 section 3.1.2.2 lets a server close on a version that it does not know
+        return said  # MQTT 3.1.1 section 3.1.2.2 lets a server close on a version that it does not know; some fall mute
 
 
 def _features(said: MqttGreeting) -> set[str]:

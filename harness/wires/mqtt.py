@@ -5,7 +5,7 @@ its part, because they are preconditions of what a test examines. Every step has
 """
 
 from collections import deque
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any, TypeVar
 
 from mqproof.dissectors.mqtt.codec import (
@@ -146,13 +146,16 @@ class MqttWire(MqttLink):
     def subscribe(self, *filters: str | Subscription, qos: int = 0, properties: Any = (), **options: Any) -> Suback:
         """Subscribe. Raises Blocked when it is refused, Unsupported when less QoS is granted than asked for."""
         suback = self.ask(*filters, qos=qos, properties=properties, **options)
+        self._must_grant(filters, qos, suback)
+        return suback
+
+    def _must_grant(self, filters: Sequence[str | Subscription], qos: int, suback: Suback) -> None:
         for entry, code in zip(filters, suback.reason_codes, strict=False):
             wanted = entry.qos if isinstance(entry, Subscription) else qos
             if code >= 0x80:
                 raise Blocked(f"the subscription to {entry} is refused with 0x{code:02X}")
             if code < wanted:
                 raise Unsupported(f"the broker grants QoS {code} where {wanted} is asked for (SUBACK, section 3.9.3)")
-        return suback
 
     def unsubscribe(self, *filters: str, properties: Any = ()) -> Unsuback:
         """Unsubscribe and return the UNSUBACK. Raises Blocked."""
@@ -213,9 +216,16 @@ class MqttWire(MqttLink):
             self.send(Pubcomp(packet.packet_id))
 
     def messages(
-        self, done: Callable[[list[Publish]], bool] = lambda so_far: False, seconds: float = STEP
+        self,
+        done: Callable[[list[Publish]], bool] = lambda so_far: False,
+        seconds: float = STEP,
+        *,
+        before: type[Any] | None = None,
     ) -> tuple[list[Publish], Ended | None]:
-        """Receive and acknowledge messages until ``done``; return them, and how the wait ended if it was before."""
+        """Receive and acknowledge messages until ``done``; return them, and how the wait ended if it was before.
+
+        ``before``: a kind of packet that ends the wait as well, and stays in the inbox.
+        """
         found: list[Publish] = []
         held: list[Packet] = []
         until = deadline(seconds)
@@ -229,6 +239,8 @@ class MqttWire(MqttLink):
                 found += [packet] if isinstance(packet, Publish) else []
             else:
                 held.append(packet)
+                if before is not None and isinstance(packet, before):
+                    break
         self.inbox.extendleft(reversed(held))
         return found, ended
 
@@ -252,15 +264,18 @@ class MqttWire(MqttLink):
         It ends at a fence on a topic of its own, a round trip and a short quiet period: a weak proof of absence.
         Where ``at_least`` messages do not come, it waits for the whole deadline. Raises Blocked without the fence.
         """
-        fence = self.belongings.names("fence")
-        self.subscribe(fence, qos=1)
+        fence, number = self.belongings.names("fence"), self.packet_id()
+        self.send(Subscribe(number, (Subscription(fence, 1),)))
+        got = self.messages(before=Suback)[0]  # some servers answer only when retained messages are acknowledged
+        self._must_grant((fence,), 1, self.expect(Suback, packet_id=number))
         publisher.deliver(fence, b"fence", qos=1)
 
         def done(so_far: list[Publish]) -> bool:
             others: int = sum(packet.topic != fence for packet in so_far)
-            return len(so_far) > others and others >= at_least
+            return len(so_far) > others and others + len(got) >= at_least
 
-        got, ended = self.messages(done, MESSAGE)
+        more, ended = self.messages(done, MESSAGE)
+        got += more
         if not any(packet.topic == fence for packet in got):
             raise Blocked(f"the fence did not come: {ended}")
         if ended is None:

@@ -2,7 +2,7 @@
 
 from mqproof.dissectors.mqtt.tables import Version
 from mqproof.harness.targets.target import Target
-from mqproof.harness.wires.mqtt import MqttWire
+from mqproof.harness.wires.mqtt import MESSAGE, MqttWire
 from mqproof.harness.wires.mqtt_link import Belongings
 
 
@@ -15,8 +15,11 @@ def remove(target: Target, version: Version, belongings: Belongings) -> None:
     if not belongings.retained:
         return
     wire = MqttWire(target, version, belongings, title="janitor").connect()
+    fence = belongings.names("fence")
+    wire.ask(fence)
     for topic in list(belongings.retained):
         wire.publish(topic, b"", retain=True)
-    wire.ping()
+    wire.publish(fence, b"fence")
+    wire.messages(lambda so_far: any(packet.topic == fence for packet in so_far), MESSAGE)  # some drop what they hold
     wire.disconnect()
     belongings.retained.clear()

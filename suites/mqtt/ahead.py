@@ -24,6 +24,8 @@ class MqttNames:
     def __init__(self, names: Names, label: str) -> None:
         self._names = names
         self._label = label
+        self.prefix = names.prefix
+        self.made = names.made
 
     def __call__(self, what: str = "name") -> str:
         """Return a new name."""

@@ -41,8 +41,9 @@ def misjudged(wires, topic, group):
     while waiting:
         batch, waiting = waiting[:AT_ONCE], waiting[AT_ONCE:]
         begun = [(case, begin(wires, case)) for case in batch]
+        until = deadline()
         for case, wire in begun:
-            verdict = judge(wire, case)
+            verdict = judge(wire, case, until)
             bad += [f"{case.name}: {verdict}"] if verdict not in ("closed", "overlooked") else []
             overlooked += [case.name] if verdict == "overlooked" else []
             wire.close()
@@ -59,9 +60,9 @@ def begin(wires, case):
     return wire
 
 
-def judge(wire, case):
-    """Return ``closed``, ``overlooked``, or what was wrong with the reaction."""
-    until, said = deadline(), []
+def judge(wire, case, until):
+    """Return ``closed``, ``overlooked``, or what was wrong with the reaction until that moment, the batch's."""
+    said = []
     while not isinstance(got := wire.arrive(until), Ended):
         said.append(got)
         if isinstance(got, PINGRESP):

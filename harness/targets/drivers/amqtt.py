@@ -6,6 +6,7 @@ Options are entries of its configuration at the top level, their values in JSON 
 
 import importlib.util
 import json
+import secrets
 import shutil
 import signal
 import subprocess
@@ -30,10 +31,11 @@ from mqproof.harness.targets.drivers.supervised import Supervised
 from mqproof.harness.targets.target import Target
 
 INSTALL = "pip install amqtt"
+USER = "someone"
 PLUGINS: dict[str, dict[str, Any]] = {
-    "amqtt.plugins.authentication.AnonymousAuthPlugin": {"allow_anonymous": True},
+    "amqtt.plugins.authentication.AnonymousAuthPlugin": {"allow_anonymous": False},  # any user, but a user
     "amqtt.plugins.sys.broker.BrokerSysPlugin": {"sys_interval": 20},
-}  # as by default, without the two that only write a log of every packet
+}  # as by default, but for sessions, which amqtt keeps for no client that it let in without a name, and the packet logs
 
 
 class Amqtt:
@@ -84,7 +86,8 @@ def _prepare(folder: Path | None, options: Mapping[str, str], version: str) -> L
     process.leash([*command, "-c", "amqtt.json"], environment())
     (process.folder / "amqtt.json").write_text(_config(plain.number, web.number, options))
     target = Target(
-        "amqtt", "mqtt", "127.0.0.1", plain.number, product="amqtt", version=version, driver="amqtt",
+        "amqtt", "mqtt", "127.0.0.1", plain.number, user=USER, password=secrets.token_hex(8),
+        product="amqtt", version=version, driver="amqtt",
     )  # fmt: skip
     target = target.with_(websocket=target.with_(port=web.number, path="/mqtt"))
     return LocalBroker("amqtt", [Server(process, [target], ports, stop_signal=signal.SIGINT)])

@@ -289,6 +289,23 @@ def test_an_mqtt_server_that_is_busy(serve: Callable[..., int]) -> None:
     assert "server unavailable" in refusal(at(serve(refuse), "mqtt"), Unreachable)
 
 
+@pytest.mark.usefixtures("hurry")
+def test_a_server_that_falls_mute_at_5_0_is_known_as_one_for_3_1_1(
+    serve: Callable[[Callable[[socket.socket], None]], int]
+) -> None:
+    def old(connection: socket.socket) -> None:
+        decoder = mqtt.Decoder(Version.V3_1_1)
+        while octets := connection.recv(65536):
+            decoder.feed(octets)
+            while (packet := decoder.next()) is not None:
+                if isinstance(packet, mqtt.Connect) and packet.version is Version.V3_1_1:
+                    connection.sendall(mqtt.encode(mqtt.Connack(False, 0), Version.V3_1_1))
+
+    found = identify(at(serve(old), "mqtt"))
+    assert "mqtt-3.1.1" in found.capabilities
+    assert "mqtt-5.0" not in found.capabilities
+
+
 # -- TLS -------------------------------------------------------------------------------------------------------------
 
 

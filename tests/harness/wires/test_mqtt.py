@@ -23,14 +23,18 @@ Dial = Callable[..., MqttWire]
 class Names:
     """Names as the plugin makes them."""
 
+    prefix = "run"
+
     def __init__(self) -> None:
         self._serial = count()
+        self.made: list[str] = []
 
     def __call__(self, what: str = "name") -> str:
-        return f"{what}{next(self._serial)}"
+        self.made.append(f"{self.prefix}-{what}-{next(self._serial):04x}")
+        return self.made[-1]
 
     def client_id(self) -> str:
-        return self("client")
+        return f"client{next(self._serial)}"
 
 
 @pytest.fixture(autouse=True)
@@ -217,3 +221,26 @@ def test_packets_in_words_leave_defaults_out() -> None:
     assert masked(Pingresp()) == Pingresp()
     assert is_like(Puback(3), (Puback, Suback), {"packet_id": {3, 4}})
     assert not is_like(Puback(5), Puback, {"packet_id": {3, 4}})
+
+
+def test_messages_on_topics_of_other_tests_are_left_out(dial: Dial) -> None:
+    """A broker may send what nobody has asked for; only the test that looks for it shall fail."""
+    wire, publisher = dial(), dial()
+    own = wire.belongings.names("topic")
+    strangers = ["run-topic-fff0", "run-topic-fff0/a"]
+    wire.subscribe("#", qos=1)
+    for topic in (*strangers, "elsewhere", f"a/{own}", own):
+        publisher.deliver(topic, b"x", qos=1)
+    got = wire.must_get(3)
+    assert [packet.topic for packet in got] == ["elsewhere", f"a/{own}", own]
+    assert sum("left out" in line.text for line in wire.transcript.lines) == len(strangers)
+
+
+def test_an_unacknowledged_message_does_not_keep_settle_waiting(dial: Dial) -> None:
+    """Some servers handle SUBSCRIBE only when retained messages are acknowledged."""
+    wire, publisher = dial(), dial()
+    topic = wire.belongings.names("topic")
+    publisher.deliver(topic, b"kept", qos=1, retain=True)
+    wire.subscribe(topic, qos=1)
+    publisher.deliver(topic, b"live", qos=1)
+    assert [packet.payload for packet in wire.settle(publisher, at_least=2)] == [b"kept", b"live"]
