@@ -24,6 +24,7 @@ COMMANDS = {
     "report-bug": "Print what a broker's maintainers need to see a deviation.",
     "runs": "List the run directories, pack and unpack them.",
     "faults": "Prove that the suites can fail: break one promise at a time.",
+    "sabotage": "Stand between an application and its broker, and break what it relies on.",
     "statements": "List the normative statements and the tests on them.",
     "probe": "Find out what a broker offers, and its limits as measured.",
     "brokers": "List the local brokers that can be started.",

@@ -4,6 +4,7 @@ Everybody who installs mqproof loads this module in every pytest run of theirs, 
 nothing but names, until a broker is named.
 """
 
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -30,6 +31,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         help="broker under test: amqp(s)://, mqtt(s)://, ws(s)://, or a local one to start: embedded, rabbitmq, "
         "mosquitto, amqtt (repeatable)",
     )
+    parser.addini("saboteur_target", "the broker behind the fixture saboteur: a URL or a local one to start")
     group.addoption("--mqproof-run", metavar="DIR", default=None, help="write a run directory (run.json) there")
     group.addoption("--mqproof-prefix", metavar="NAME", default=None, help="prefix of every name made on the broker")
     group.addoption("--mqproof-patience", metavar="N", type=float, default=1.0, help="factor for every deadline")
@@ -63,6 +65,28 @@ def pytest_configure(config: pytest.Config) -> None:
         core.register(config)
     elif any(str(argument).startswith("mqproof.suites") for argument in config.args) and not _only_shows(config):
         raise pytest.UsageError(NO_BROKER)
+
+
+@pytest.fixture(scope="session")
+def saboteur_target(pytestconfig: pytest.Config) -> str:
+    """The broker behind ``saboteur``: the ini value of this name, else the embedded AMQP broker. Override it freely."""
+    return str(pytestconfig.getini("saboteur_target") or "embedded-amqp")
+
+
+@pytest.fixture(scope="session")
+def saboteur_broker(saboteur_target: str) -> Iterator[Any]:
+    """The broker of :func:`saboteur_target`, identified; one that is started here ends with the session."""
+    from mqproof.harness.plugin.chaos import opened
+
+    yield from opened(saboteur_target)
+
+
+@pytest.fixture
+def saboteur(saboteur_broker: Any) -> Iterator[Any]:
+    """Stands before a broker: connect to ``saboteur.url``, and break it by ``saboteur.fault("lost-confirm")``."""
+    from mqproof.harness.plugin.chaos import standing
+
+    yield from standing(saboteur_broker)
 
 
 class Hooks:

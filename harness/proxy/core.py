@@ -67,8 +67,8 @@ class Link:
         """Pass bytes both ways until both sides have ended."""
         try:
             await asyncio.gather(
-                self._pump(self._client_reader, self._client, self._broker, passage.from_client, passage.client_ended),
-                self._pump(self._broker_reader, self._broker, self._client, passage.from_broker, passage.broker_ended),
+                self._pump(passage, "client", self._client_reader, self._client, self._broker),
+                self._pump(passage, "broker", self._broker_reader, self._broker, self._client),
             )
         finally:
             for timer in self._timers:
@@ -78,17 +78,21 @@ class Link:
 
     @staticmethod
     async def _pump(
+        passage: "Passage",
+        side: str,
         reader: asyncio.StreamReader,
         source: asyncio.StreamWriter,
         sink: asyncio.StreamWriter,
-        take: Callable[[bytes], None],
-        ended: Callable[[], None],
     ) -> None:
+        take = passage.from_client if side == "client" else passage.from_broker
+        ended = passage.client_ended if side == "client" else passage.broker_ended
         try:
             while octets := await reader.read(CHUNK):
                 take(octets)
+                await passage.settle(side)
                 with contextlib.suppress(ConnectionError):
                     await sink.drain()
+            await passage.settle(side, ended=True)
             ended()
             if not sink.is_closing() and sink.can_write_eof():
                 sink.write_eof()
@@ -120,6 +124,9 @@ class Passage:
 
     def broker_ended(self) -> None:
         """Learn that the broker sends nothing more, before the client is told."""
+
+    async def settle(self, source: str, *, ended: bool = False) -> None:
+        """Return when the ``source`` ("client", "broker") may go on, or when its end may be passed on."""
 
     def closed(self) -> None:
         """Learn that both directions have ended."""

@@ -1,0 +1,1 @@
+"""Chaos for users' own applications: messages and connections disturbed between them and their broker."""
