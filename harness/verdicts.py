@@ -41,15 +41,15 @@ def merge(verdicts: Iterable[Verdict]) -> Verdict:
 class Deviation(AssertionError):
     """The broker broke a statement: raised only by the line that checks it.
 
-    ``statement`` narrows the accusation to one of the ids that the test claims ("spec:id"); without it, all of them
-    are meant.
+    ``statement`` narrows the accusation to one or several of the ids that the test claims ("spec:id"), of which those
+    of the version at hand count; without it, all that the test claims are meant.
     """
 
-    def __init__(self, expected: str, actual: str, statement: str | None = None) -> None:
+    def __init__(self, expected: str, actual: str, statement: str | tuple[str, ...] | None = None) -> None:
         super().__init__(f"expected {expected}; got {actual}")
         self.expected = expected
         self.actual = actual
-        self.statement = statement
+        self.statements = (statement,) if isinstance(statement, str) else statement
 
 
 class Blocked(Exception):
@@ -64,7 +64,9 @@ class Untested(Exception):
     """The statement was not examined here: it would disturb others, or needs a setting that the target has not."""
 
 
-def check(condition: object, *, expected: object, actual: object, statement: str | None = None) -> None:
+def check(
+    condition: object, *, expected: object, actual: object, statement: str | tuple[str, ...] | None = None
+) -> None:
     """Accuse the broker unless ``condition`` holds.
 
     ``expected`` and ``actual`` are shown to people; anything that is not a string is shown by ``repr``.

@@ -20,13 +20,13 @@ SHOWN = 600  # characters of an expected or actual value that people still read
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """How one test ended. ``accused``: the statement that a deviation was narrowed to, else None."""
+    """How one test ended. ``accused``: the statements that a deviation was narrowed to, else None."""
 
     verdict: Verdict
     reason: str = ""
     expected: str | None = None
     actual: str | None = None
-    accused: str | None = None
+    accused: tuple[str, ...] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,7 +55,7 @@ def classify(error: BaseException, item: pytest.Item, phase: str, last: Comparis
     if isinstance(error, Blocked):
         return Outcome(Verdict.INCONCLUSIVE, f"precondition: {error}")
     if phase == "call" and isinstance(error, Deviation):
-        return Outcome(Verdict.DEVIATES, str(error), _cut(error.expected), _cut(error.actual), error.statement)
+        return Outcome(Verdict.DEVIATES, str(error), _cut(error.expected), _cut(error.actual), error.statements)
     if phase == "call" and isinstance(error, AssertionError) and _is_raised_by_test(error, item):
         expected, actual = _assertion(error, last)
         return Outcome(Verdict.DEVIATES, f"expected {expected}; got {actual}", expected, actual)

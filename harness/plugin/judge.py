@@ -38,18 +38,18 @@ def judge(
     """
     if outcome.verdict is not Verdict.DEVIATES:
         return _unaccused(claimed, outcome, known, test)
-    if outcome.accused is not None and outcome.accused not in {statement.key for statement in claimed}:
-        reason = f"harness error: the test accuses {outcome.accused}, which it does not claim"
+    accused = [statement for statement in claimed if outcome.accused is None or statement.key in outcome.accused]
+    if outcome.accused and not accused:
+        reason = f"harness error: the test accuses {' and '.join(outcome.accused)}, which it does not claim"
         return _unaccused(claimed, Outcome(Verdict.INCONCLUSIVE, reason), known, test)
     result = Judgement(Verdict.DEVIATES, fails=not claimed)
-    accused = [statement for statement in claimed if outcome.accused in (None, statement.key)]
     for statement in claimed:
         if statement in accused:
             result.verdicts[statement.key] = _accused(statement, outcome, known, test)
             deviates = result.verdicts[statement.key][0] is Verdict.DEVIATES
             result.fails |= deviates and (fail_on_should or not statement.is_should)
         else:
-            reason = f"not examined: the test ended at a deviation from {outcome.accused}"
+            reason = f"not examined: the test ended at a deviation from {' and '.join(one.key for one in accused)}"
             result.verdicts[statement.key] = (Verdict.INCONCLUSIVE, reason)
     if accused:
         result.outcome = merge(result.verdicts[statement.key][0] for statement in accused)

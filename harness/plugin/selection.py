@@ -15,10 +15,17 @@ NO_TARGET = "no-target"
 def claims(item: pytest.Item) -> list[Statement]:
     """Return the statements that this item examines: those of its version of MQTT where it has one.
 
-    Raises UnknownStatement.
+    A case of a parametrized test that has marks of its own examines those alone: the function's marks are the sum of
+    its cases. Raises UnknownStatement.
     """
     spec = _params(item).get("version")
-    return [statement for statement in _claimed(item) if spec is None or statement.spec == spec]
+    marks = getattr(getattr(item, "callspec", None), "marks", ())
+    of_case = [find(key) for mark in marks if mark.name == "normative" for key in mark.args]
+    return _of(spec, of_case) or _of(spec, _claimed(item))
+
+
+def _of(spec: object, statements: list[Statement]) -> list[Statement]:
+    return [statement for statement in statements if spec is None or statement.spec == spec]
 
 
 def target_name(item: pytest.Item) -> str | None:

@@ -17,7 +17,6 @@ from mqproof.harness.wires.amqp_message import Event, Message, describe, tell, t
 from mqproof.harness.wires.amqp_verbs import Verbs
 from mqproof.harness.wires.base import End, Ended
 
-_PROBE = 1999  # the channel of exists(), which a missing queue closes
 PUBLISHER = 2047  # the channel that publish() confirms on, or the highest agreed; tests use low numbers
 CAPABILITIES = {
     "publisher_confirms": True,
@@ -36,6 +35,11 @@ class AmqpWire(Link, Verbs):
     def publisher(self) -> int:
         """The number of the channel that publish() uses."""
         return min(self.tuned["channel_max"] or PUBLISHER, PUBLISHER)
+
+    @property
+    def looker(self) -> int:
+        """The number of the channel of exists(), which a missing queue closes."""
+        return self.publisher - 1
 
     def send_content(
         self,
@@ -207,13 +211,13 @@ class AmqpWire(Link, Verbs):
 
     def exists(self, queue: str) -> bool:
         """Return whether a passive declare finds the queue, or finds it locked (405). Raises Blocked."""
-        self.open_channel(_PROBE)
-        self.send("queue.declare", channel=_PROBE, queue=queue, passive=True)
-        answer = self.expect("queue.declare-ok", "channel.close", channel=_PROBE)
+        self.open_channel(self.looker)
+        self.send("queue.declare", channel=self.looker, queue=queue, passive=True)
+        answer = self.expect("queue.declare-ok", "channel.close", channel=self.looker)
         if answer.name == "queue.declare-ok":
-            self.close_channel(_PROBE)
+            self.close_channel(self.looker)
             return True
-        self.send("channel.close-ok", channel=_PROBE)
+        self.send("channel.close-ok", channel=self.looker)
         return bool(answer.arguments["reply_code"] != 404)
 
     def must_lose(self, queue: str, seconds: float = STEP, *, every: float = 0.0) -> None:

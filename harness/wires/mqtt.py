@@ -56,7 +56,9 @@ class MqttWire(MqttLink):
             raise Blocked(f"no {wanted_text(kind, wanted)}: {found}")
         return found
 
-    def must_receive(self, kind: type[P], *, statement: str | None = None, within: float = STEP, **wanted: Any) -> P:
+    def must_receive(
+        self, kind: type[P], *, statement: str | tuple[str, ...] | None = None, within: float = STEP, **wanted: Any
+    ) -> P:
         """Accuse the broker unless a packet of this kind with these values comes; return it."""
         found: P | Ended = self._find(kind, wanted, within)
         if isinstance(found, Ended):
@@ -251,7 +253,9 @@ class MqttWire(MqttLink):
             raise Blocked(f"the fence {payload!r} did not come: {ended}")
         return found
 
-    def must_get(self, number: int, *, statement: str | None = None, within: float = MESSAGE) -> list[Publish]:
+    def must_get(
+        self, number: int, *, statement: str | tuple[str, ...] | None = None, within: float = MESSAGE
+    ) -> list[Publish]:
         """Accuse the broker unless so many messages come; acknowledge and return them."""
         found, ended = self.messages(lambda so_far: len(so_far) >= number, within)
         if ended is not None:
@@ -297,7 +301,7 @@ class MqttWire(MqttLink):
         *,
         probe: bool = True,
         lenient: bool = False,
-        statement: str | None = None,
+        statement: str | tuple[str, ...] | None = None,
     ) -> int | None:
         """Accuse the broker unless it ends the connection.
 
@@ -334,7 +338,7 @@ class MqttWire(MqttLink):
             self.inbox.append(packet)
         return packet, code
 
-    def must_stay(self, statement: str | None = None) -> None:
+    def must_stay(self, statement: str | tuple[str, ...] | None = None) -> None:
         """Accuse the broker unless it still answers."""
         self.send(Pingreq())
         self.must_receive(Pingresp, statement=statement)

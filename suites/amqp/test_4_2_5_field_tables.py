@@ -5,6 +5,8 @@ from decimal import Decimal
 import pytest
 from mqproof.dissectors.amqp.codec import Field, RawFrame, encode, method
 from mqproof.dissectors.amqp.tables import FrameType
+from mqproof.harness.verdicts import check
+from mqproof.harness.wires.base import End
 
 VALUES = {
     "t": Field("t", True),
@@ -71,21 +73,21 @@ def test_legal_field_name_is_accepted(wire, name):
 @pytest.mark.normative("amqp-0-9-1:4.2.5.5/field-names")
 @pytest.mark.parametrize("name", ["9lives", " space", "n" * 129], ids=["digit first", "space first", "129 octets"])
 def test_broker_lives_on_after_an_illegal_field_name(wire, wires, name):
-    """Refusing such a table is only advised: what is examined is that both sides stay usable, or end by the book."""
+    """Refusing such a table is only advised, and in which way is not said: others must be served."""
     wire.send("queue.declare", queue=wire.things.queue(remove=False), exclusive=True, arguments={name: 1})
-    wire.must_receive("queue.declare-ok", "channel.close", "connection.close")
+    must_react(wire)
     wires().must_accept()
 
 
 @pytest.mark.normative("amqp-0-9-1:4.2.5.5/duplicate-fields")
 def test_broker_lives_on_after_a_field_that_comes_twice(wire, wires):
-    """What a receiver does with duplicates is undefined: it must react, and serve others."""
+    """What a receiver does with duplicates is undefined, so it may end the connection as well: it must serve others."""
     whole = method("queue.declare", 1, queue=wire.things.queue(remove=False), exclusive=True, arguments={"k": 1})
     payload = encode(whole)[7:-1]
     field = payload[-7:]
     twice = payload[: -len(field) - 4] + (2 * len(field)).to_bytes(4) + 2 * field
     wire.send(RawFrame(FrameType.METHOD, 1, twice))
-    wire.must_receive("queue.declare-ok", "channel.close", "connection.close")
+    must_react(wire)
     wires().must_accept()
 
 
@@ -104,3 +106,9 @@ def test_table_longer_than_its_frame_ends_the_connection(wire):
     payload = encode(method("queue.declare", 1, queue="q", arguments={"k": 1}))[7:-1]
     wire.send(RawFrame(FrameType.METHOD, 1, payload[:-11] + (1000).to_bytes(4) + payload[-7:]))
     wire.must_disconnect()
+
+
+def must_react(wire):
+    """Accuse the broker of silence only: an answer, a close and the end of the connection are reactions."""
+    event = wire.next_event()
+    check(getattr(event, "end", None) is not End.TIMEOUT, expected="a reaction", actual=event)

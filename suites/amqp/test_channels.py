@@ -2,6 +2,9 @@
 
 import pytest
 from mqproof.dissectors.amqp.codec import method
+from mqproof.harness.verdicts import check
+
+MANY_CHANNELS = "amqp-0-9-1:4.3/many-channels"
 
 
 @pytest.mark.normative("amqp-0-9-1:channel.open/state")
@@ -91,7 +94,9 @@ def test_channels_of_one_connection_have_their_own_consumers_and_acks(wire):
     wire.consume(second, channel=2)
     bodies = [wire.publish("", first), wire.publish("", second)]
     one, two = wire.must_receive("basic.deliver", channel=1), wire.must_receive("basic.deliver", channel=2)
-    assert [(one.body, one.delivery_tag), (two.body, two.delivery_tag)] == [(bodies[0], 1), (bodies[1], 1)]
+    check([one.body, two.body] == bodies, expected=bodies, actual=[one.body, two.body], statement=MANY_CHANNELS)
+    tags = (one.delivery_tag, two.delivery_tag)
+    check(tags == (1, 1), expected=(1, 1), actual=tags, statement="amqp-0-9-1:domain.delivery-tag/channel-local")
 
 
 @pytest.mark.normative("amqp-0-9-1:4.3/fair")

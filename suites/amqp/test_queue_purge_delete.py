@@ -2,6 +2,14 @@
 
 import pytest
 
+EITHER = pytest.mark.parametrize(
+    "name",
+    [
+        pytest.param(name, marks=pytest.mark.normative(f"amqp-0-9-1:{name}.queue/queue-known"))
+        for name in ("queue.purge", "queue.delete")
+    ],
+)
+
 
 @pytest.mark.normative("amqp-0-9-1:queue.purge/02")
 def test_purge_leaves_unacknowledged_messages_alone(wire):
@@ -16,7 +24,7 @@ def test_purge_leaves_unacknowledged_messages_alone(wire):
 
 
 @pytest.mark.normative("amqp-0-9-1:queue.purge.queue/queue-known", "amqp-0-9-1:queue.delete.queue/queue-known")
-@pytest.mark.parametrize("name", ["queue.purge", "queue.delete"])
+@EITHER
 def test_purge_and_delete_without_a_name_need_an_earlier_declare(wire, name):
     """404 by the method, 502 by the queue-name domain."""
     wire.send(name, queue="")
@@ -24,7 +32,7 @@ def test_purge_and_delete_without_a_name_need_an_earlier_declare(wire, name):
 
 
 @pytest.mark.normative("amqp-0-9-1:queue.purge.queue/queue-known", "amqp-0-9-1:queue.delete.queue/queue-known")
-@pytest.mark.parametrize("name", ["queue.purge", "queue.delete"])
+@EITHER
 def test_purge_and_delete_without_a_name_mean_the_queue_declared_last(wire, name):
     queue = wire.queue()
     wire.publish("", queue)

@@ -232,3 +232,34 @@ def test_a_broker_that_is_still_there_is_accused(suite):
     ]
     result = suite.run(body(*lines, arguments="target, transcripts, request"))
     assert result.tests["test_it[fake-amqp]"]["outcome"] == "deviates"
+
+
+def test_a_case_with_marks_of_its_own_examines_those_alone(suite):
+    """The function's marks are the sum of its cases: a case must not be accused of another's statement."""
+    other = "amqp-0-9-1:3.1.3.1/match"
+    source = "\n".join([
+        "CASES = [",
+        f"    pytest.param(1, marks=pytest.mark.normative('{WORDS}')),",
+        f"    pytest.param(2, marks=pytest.mark.normative('{other}')),",
+        "]",
+        f"@pytest.mark.normative('{WORDS}', '{other}')",
+        "@pytest.mark.parametrize('number', CASES)",
+        "def test_it(target, number):",
+        "    assert number == 1",
+    ])  # fmt: skip
+    result = suite.run(source)
+    assert {key[0]: verdict for key, verdict in result.verdicts.items()} == {
+        "3.1.3.3/words": "conforms", "3.1.3.1/match": "deviates"
+    }  # fmt: skip
+
+
+def test_several_statements_can_be_accused_and_the_others_are_not(suite):
+    other, third = "amqp-0-9-1:3.1.3.1/match", "amqp-0-9-1:3.1.3.2/match"
+    lines = [
+        "from mqproof.harness.verdicts import check",
+        f"check(False, expected='a', actual='b', statement=('{WORDS}', '{other}', 'mqtt-5.0:MQTT-1.5.4-1'))",
+    ]
+    result = suite.run(body(*lines, marker=f'"{WORDS}", "{other}", "{third}"'))
+    assert {key[0]: verdict for key, verdict in result.verdicts.items()} == {
+        "3.1.3.3/words": "deviates", "3.1.3.1/match": "deviates", "3.1.3.2/match": "inconclusive"
+    }  # fmt: skip
