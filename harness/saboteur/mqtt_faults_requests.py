@@ -133,7 +133,7 @@ client(
     Publish, lambda packet, conn: [replace(packet, topic=packet.topic.replace("\ufeff", ""))],
 )  # fmt: skip
 client(
-    "long-filters-cut", "4:4.7.3-3 5:4.7.3-3", "of a filter's last level the last octet is not compared",
+    "long-filters-cut", "4:4.7.3-4 5:4.7.3-4", "of a filter's last level the last octet is not compared",
     Subscribe,
     lambda packet, conn: [
         replace(packet, subscriptions=tuple(
