@@ -226,20 +226,20 @@ def _checked(workload: Workload, file: str) -> Workload:
 
 
 def as_toml(workload: Workload) -> str:
-    """Return the workload as a TOML text with a comment beside each key; :func:`parse` reads it back."""
+    """Return the workload as a TOML text that explains its keys; :func:`parse` reads it back."""
     lines = [f"schema = {SCHEMA}"]
     lines += _lines(workload, without=("flows",))
-    for flow in workload.flows:
-        lines += ["", "[[flow]]", *_lines(flow)]
+    for number, flow in enumerate(workload.flows):
+        lines += ["", "[[flow]]", *_lines(flow, says=number == 0)]
     return "\n".join(lines) + "\n"
 
 
-def _lines(table: Any, without: tuple[str, ...] = ()) -> list[str]:
+def _lines(table: Any, without: tuple[str, ...] = (), *, says: bool = True) -> list[str]:
     lines = []
     for entry in fields(table):
         if entry.name not in without:
             pair = f"{entry.name} = {_toml(entry.name, getattr(table, entry.name))}"
-            lines.append(f"{pair}  # {entry.metadata['says']}")
+            lines.append(f"{pair}  # {entry.metadata['says']}" if says else pair)
     return lines
 
 

@@ -2,6 +2,7 @@
 
 import json
 import sys
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -10,7 +11,6 @@ import typer
 if TYPE_CHECKING:
     from mqproof.dissectors.overhead.selection import Selection
     from mqproof.dissectors.overhead.summary import Summary
-    from mqproof.harness.cli.analyzing import Chosen
     from rich.console import Console
 
 DIFFERS = 1
@@ -19,48 +19,76 @@ INTERNAL = 4
 SLOW = 20 << 20  # octets; some seconds without the compiled kernels
 
 
+Files = Annotated[list[str], typer.Argument(help="pcap or pcapng, also gzip or zstd; - is standard input.")]
+AsJson = Annotated[bool, typer.Option("--json", help="Print the account as JSON.")]
+AsCsv = Annotated[bool, typer.Option("--csv", help="Print the account as CSV, one line for each number.")]
+Top = Annotated[int, typer.Option(min=0, help="How many topics and routing keys to show.")]
+AllMessages = Annotated[
+    bool, typer.Option("--messages", help="Follow each message: acknowledgements, deliveries, cost, latency.")
+]
+AllFindings = Annotated[bool, typer.Option("--findings", help="Tell what is worth a look, with packet numbers.")]
+Connections = Annotated[
+    list[str] | None, typer.Option(help="Only these connections: HOST, HOST:PORT, :PORT, or two ends joined by -.")
+]
+Kinds = Annotated[list[str] | None, typer.Option(help="Only these kinds of frames: PUBLISH, basic.*.")]
+Topics = Annotated[list[str] | None, typer.Option(help="Only messages of these topics (+ #) or routing keys (* #).")]
+Since = Annotated[
+    str | None, typer.Option(help="Only from then on: seconds after the first packet, or a date and time.")
+]
+Until = Annotated[str | None, typer.Option(help="Only up to then.")]
+WorkloadOut = Annotated[
+    Path | None, typer.Option(help="Write the traffic as a workload, names made anonymous (TOML).")
+]
+CheckWith = Annotated[
+    str | None, typer.Option(help="tshark: count with it, too, and show both; 1 for what nothing explains.")
+]
+
+
+@dataclass(frozen=True, slots=True)
+class Wishes:
+    """What was asked for beside the files and the selection."""
+
+    top: int
+    messages: bool
+    findings: bool
+    workload_out: Path | None = None
+
+    def look(self, wanted: "Selection") -> bool:
+        """Return whether the capture has to be read a second time, message by message."""
+        return self.messages or self.findings or wanted.of_frames or self.workload_out is not None
+
+
 def analyze(
-    files: Annotated[list[str], typer.Argument(help="pcap or pcapng, also gzip or zstd; - is standard input.")],
-    as_json: Annotated[bool, typer.Option("--json", help="Print the account as JSON.")] = False,
-    as_csv: Annotated[bool, typer.Option("--csv", help="Print the account as CSV, one line for each number.")] = False,
-    top: Annotated[int, typer.Option(min=0, help="How many topics and routing keys to show.")] = 10,
-    messages: Annotated[
-        bool, typer.Option("--messages", help="Follow each message: acknowledgements, deliveries, cost, latency.")
-    ] = False,
-    findings: Annotated[
-        bool, typer.Option("--findings", help="Tell what is worth a look, with packet numbers.")
-    ] = False,
-    connection: Annotated[
-        list[str] | None, typer.Option(help="Only these connections: HOST, HOST:PORT, :PORT, or two ends joined by -.")
-    ] = None,
-    kind: Annotated[list[str] | None, typer.Option(help="Only these kinds of frames: PUBLISH, basic.*.")] = None,
-    topic: Annotated[
-        list[str] | None, typer.Option(help="Only messages of these topics (+ #) or routing keys (* #).")
-    ] = None,
-    since: Annotated[
-        str | None, typer.Option(help="Only from then on: seconds after the first packet, or a date and time.")
-    ] = None,
-    until: Annotated[str | None, typer.Option(help="Only up to then.")] = None,
-    check_with: Annotated[
-        str | None, typer.Option(help="tshark: count with it, too, and show both; 1 for what nothing explains.")
-    ] = None,
+    files: Files,
+    as_json: AsJson = False,
+    as_csv: AsCsv = False,
+    top: Top = 10,
+    messages: AllMessages = False,
+    findings: AllFindings = False,
+    connection: Connections = None,
+    kind: Kinds = None,
+    topic: Topics = None,
+    since: Since = None,
+    until: Until = None,
+    workload_out: WorkloadOut = None,
+    check_with: CheckWith = None,
 ) -> None:
     """Tell what the messages in a capture cost on the wire: by protocol, kind, QoS, layer and purpose."""
     from mqproof.dissectors.overhead.account import Unbalanced
     from mqproof.dissectors.overhead.selection import BadSelection
     from mqproof.dissectors.packets.pcap import CaptureError
     from mqproof.harness.cli import analyzing
+    from mqproof.harness.workload_capture import NoTraffic
 
+    wishes = Wishes(top, messages or bool(topic), findings, workload_out)
     try:
         wanted = analyzing.selection(connection or [], kind or [], topic or [], since, until)
-        look = messages or findings or wanted.of_frames
         if as_json and as_csv:
             raise BadSelection("--json and --csv exclude each other")
         if check_with is not None:
             raise typer.Exit(_check(check_with, files, wanted))
-        with analyzing.chosen(files, wanted, read_twice=look) as captures:
-            account = _account(captures, wanted, top=top, look=look)
-    except (CaptureError, BadSelection) as error:
+        account = _account(files, wanted, wishes)
+    except (CaptureError, BadSelection, NoTraffic) as error:
         typer.echo(f"mqproof analyze: {error}", err=True)
         raise typer.Exit(USAGE) from None
     except Unbalanced as error:
@@ -73,7 +101,7 @@ def analyze(
 
         typer.echo(flat_csv(account), nl=False)
     else:
-        _print(account, messages=messages or bool(topic), findings=findings)
+        _print(account, wishes)
     for entry in account["files"]:
         if entry["stopped_at"] is not None:
             where = f"{entry['name']} stops at byte {entry['stopped_at']}"
@@ -103,19 +131,24 @@ def _check(oracle: str, files: list[str], wanted: "Selection") -> int:
     return 0 if all(row.agrees or row.why for row in rows) else DIFFERS
 
 
-def _account(captures: "Chosen", wanted: "Selection", *, top: int, look: bool) -> dict[str, Any]:
+def _account(files: list[str], wanted: "Selection", wishes: Wishes) -> dict[str, Any]:
+    """Return the account with all that was asked for; write what goes into files."""
     from mqproof.dissectors.overhead.account import as_json as account_of
     from mqproof.harness.cli import analyzing
 
-    account = account_of(_analyzed(captures.paths), top=top)
-    analyzing.rename(account, captures)
-    account["looked_closer"] = look  # else followed messages and findings are not there, which does not mean none
-    if look:
-        analyzing.add_views(account, captures, wanted)
+    look = wishes.look(wanted)
+    others = analyzing.other_watchers(wishes.workload_out)
+    with analyzing.chosen(files, wanted, read_twice=look) as captures:
+        account = account_of(_analyzed(captures.paths), top=wishes.top)
+        analyzing.rename(account, captures)
+        account["looked_closer"] = look  # else followed messages and findings are not there, which does not mean none
+        if look:
+            analyzing.add_views(account, captures, wanted, others)
+    analyzing.write_others(others, wishes.workload_out)
     return account
 
 
-def _print(account: dict[str, Any], *, messages: bool, findings: bool) -> None:
+def _print(account: dict[str, Any], wishes: Wishes) -> None:
     from mqproof.harness.reporting import messages_text
     from mqproof.harness.reporting.account_text import print_account
 
@@ -123,9 +156,9 @@ def _print(account: dict[str, Any], *, messages: bool, findings: bool) -> None:
     print_account(account, console)
     if account.get("selected"):
         messages_text.print_selection(account["selected"], console)
-    if messages:
+    if wishes.messages:
         messages_text.print_followed(account["followed"], console)
-    if findings:
+    if wishes.findings:
         messages_text.print_findings(account["findings"], console)
 
 

@@ -9,9 +9,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from mqproof.dissectors.overhead.frames import Watcher
 from mqproof.dissectors.overhead.selection import BadSelection, Selection, Tally, connection, moment
 from mqproof.dissectors.overhead.views import look
 from mqproof.dissectors.packets.pcap import MADE_UP_COMMENT, CaptureError, Notes, Writer
+from mqproof.harness.workload import as_toml
+from mqproof.harness.workload_capture import Profile
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,9 +100,29 @@ def rename(account: dict[str, Any], files: Chosen) -> None:
         account["bytes"]["file_framing"] = None
 
 
+def other_watchers(workload_out: Path | None) -> tuple[Watcher, ...]:
+    """Return who watches the slow reading beside the message view and the findings."""
+    return (Profile(),) if workload_out is not None else ()
+
+
+def write_others(watchers: tuple[Watcher, ...], workload_out: Path | None) -> None:
+    """Write what they saw. Raises BadSelection, NoTraffic."""
+    for watcher in watchers:
+        if isinstance(watcher, Profile) and workload_out is not None:
+            write(workload_out, as_toml(watcher.workload("Traffic of a capture")))
+
+
+def write(path: Path, text: str) -> None:
+    """Write a file of the user's. Raises BadSelection, with what is wrong."""
+    try:
+        path.write_text(text, encoding="utf-8")
+    except OSError as error:
+        raise BadSelection(f"cannot write {path}: {error.strerror or error}") from None
+
+
 def add_views(
-    account: dict[str, Any], files: Chosen, wanted: Selection, progress: Callable[[int], None] | None = None,
-    others: tuple[Any, ...] = (),
+    account: dict[str, Any], files: Chosen, wanted: Selection, others: tuple[Watcher, ...] = (),
+    progress: Callable[[int], None] | None = None,
 ) -> None:  # fmt: skip
     """Add followed messages, findings and the selected frames to the account. Raises CaptureError."""
     tally = Tally(wanted)

@@ -13,6 +13,7 @@ from typer.core import TyperGroup
 COMMANDS = {
     "test": "Judge brokers: a verdict for each normative statement.",
     "analyze": "Book every byte of a capture: what do messages cost?",
+    "forecast": "Forecast what traffic costs a day: AMQP, MQTT, HTTP.",
     "load": "Put load on a broker and account for every message.",
     "report": "Make one self-contained page of one or several runs.",
     "scorecard": "Make a page with the matrix of statements and brokers.",
