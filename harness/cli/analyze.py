@@ -36,6 +36,7 @@ Since = Annotated[
     str | None, typer.Option(help="Only from then on: seconds after the first packet, or a date and time.")
 ]
 Until = Annotated[str | None, typer.Option(help="Only up to then.")]
+HtmlOut = Annotated[Path | None, typer.Option(help="Write one self-contained page with charts.")]
 WorkloadOut = Annotated[
     Path | None, typer.Option(help="Write the traffic as a workload, names made anonymous (TOML).")
 ]
@@ -51,11 +52,12 @@ class Wishes:
     top: int
     messages: bool
     findings: bool
+    html: Path | None = None
     workload_out: Path | None = None
 
     def look(self, wanted: "Selection") -> bool:
         """Return whether the capture has to be read a second time, message by message."""
-        return self.messages or self.findings or wanted.of_frames or self.workload_out is not None
+        return self.messages or self.findings or wanted.of_frames or bool(self.html or self.workload_out)
 
 
 def analyze(
@@ -70,6 +72,7 @@ def analyze(
     topic: Topics = None,
     since: Since = None,
     until: Until = None,
+    html: HtmlOut = None,
     workload_out: WorkloadOut = None,
     check_with: CheckWith = None,
 ) -> None:
@@ -80,7 +83,7 @@ def analyze(
     from mqproof.harness.cli import analyzing
     from mqproof.harness.workload_capture import NoTraffic
 
-    wishes = Wishes(top, messages or bool(topic), findings, workload_out)
+    wishes = Wishes(top, messages or bool(topic), findings, html, workload_out)
     try:
         wanted = analyzing.selection(connection or [], kind or [], topic or [], since, until)
         if as_json and as_csv:
@@ -137,14 +140,14 @@ def _account(files: list[str], wanted: "Selection", wishes: Wishes) -> dict[str,
     from mqproof.harness.cli import analyzing
 
     look = wishes.look(wanted)
-    others = analyzing.other_watchers(wishes.workload_out)
+    others = analyzing.other_watchers(wishes.html, wishes.workload_out)
     with analyzing.chosen(files, wanted, read_twice=look) as captures:
         account = account_of(_analyzed(captures.paths), top=wishes.top)
         analyzing.rename(account, captures)
         account["looked_closer"] = look  # else followed messages and findings are not there, which does not mean none
         if look:
             analyzing.add_views(account, captures, wanted, others)
-    analyzing.write_others(others, wishes.workload_out)
+    analyzing.write_others(account, others, wishes.html, wishes.workload_out)
     return account
 
 

@@ -11,6 +11,7 @@ from typing import Any
 
 from mqproof.dissectors.overhead.frames import Watcher
 from mqproof.dissectors.overhead.selection import BadSelection, Selection, Tally, connection, moment
+from mqproof.dissectors.overhead.timeline import Timeline
 from mqproof.dissectors.overhead.views import look
 from mqproof.dissectors.packets.pcap import MADE_UP_COMMENT, CaptureError, Notes, Writer
 from mqproof.harness.workload import as_toml
@@ -100,16 +101,22 @@ def rename(account: dict[str, Any], files: Chosen) -> None:
         account["bytes"]["file_framing"] = None
 
 
-def other_watchers(workload_out: Path | None) -> tuple[Watcher, ...]:
+def other_watchers(html: Path | None, workload_out: Path | None) -> tuple[Watcher, ...]:
     """Return who watches the slow reading beside the message view and the findings."""
-    return (Profile(),) if workload_out is not None else ()
+    return (*((Timeline(),) if html else ()), *((Profile(),) if workload_out else ()))
 
 
-def write_others(watchers: tuple[Watcher, ...], workload_out: Path | None) -> None:
-    """Write what they saw. Raises BadSelection, NoTraffic."""
+def write_others(
+    account: dict[str, Any], watchers: tuple[Watcher, ...], html: Path | None, workload_out: Path | None
+) -> None:
+    """Write page and workload. Raises BadSelection, NoTraffic."""
     for watcher in watchers:
         if isinstance(watcher, Profile) and workload_out is not None:
             write(workload_out, as_toml(watcher.workload("Traffic of a capture")))
+        elif isinstance(watcher, Timeline) and html is not None:
+            from mqproof.harness.reporting.account_page import account_page
+
+            write(html, account_page(account, watcher.series(), watcher.slice / 1e9))
 
 
 def write(path: Path, text: str) -> None:

@@ -14,7 +14,6 @@ STYLE: Final = (
 )
 WIDTH: Final = 760
 LEFT: Final = 150
-NARROWEST_LABEL: Final = 34  # pixels of a bar's part that has room for its value
 
 
 def stacked_bars(title: str, unit: str, rows: Mapping[str, Mapping[str, float]]) -> str:
@@ -22,8 +21,8 @@ def stacked_bars(title: str, unit: str, rows: Mapping[str, Mapping[str, float]])
     parts = list(dict.fromkeys(part for row in rows.values() for part in row))
     most = max((sum(row.values()) for row in rows.values()), default=0) or 1
     scale = (WIDTH - LEFT - 90) / most
-    out = [f'<text x="0" y="16" class="h">{escape(title)}</text>', _legend(parts, 26)]
-    y = 52
+    out = [f'<text x="0" y="16" class="h">{escape(title)}</text>', _legend(parts, 26) if len(parts) > 1 else ""]
+    y = 52 if len(parts) > 1 else 30
     for name, row in rows.items():
         x = float(LEFT)
         out.append(f'<text x="{LEFT - 8}" y="{y + 16}" text-anchor="end">{escape(name)}</text>')
@@ -33,7 +32,7 @@ def stacked_bars(title: str, unit: str, rows: Mapping[str, Mapping[str, float]])
             if value > 0:
                 says = f"{name}, {part}: {_number(value)} {unit}"
                 out.append(_bar(x, y, width, 22, number, says))
-            if width > NARROWEST_LABEL:
+            if len(parts) > 1 and width > 8 + 7 * len(_number(value)):
                 place = f'x="{x + width / 2:.1f}" y="{y + 15}" text-anchor="middle"'
                 out.append(f'<text {place} class="v">{_number(value)}</text>')
             x += width
@@ -48,7 +47,7 @@ def lines(title: str, x_says: str, y_says: str, rows: Mapping[str, Sequence[tupl
     if not points:
         return ""
     across = _Axis([x for x, _ in points], LEFT - 80, WIDTH - 20)
-    up = _Axis([y for _, y in points], 330, 60)
+    up = _Axis([y for _, y in points], 330, 72)
     out = [f'<text x="0" y="16" class="h">{escape(title)}</text>', _legend(list(rows), 26)]
     for value in up.ticks:
         y = up.at(value)
@@ -77,7 +76,7 @@ def timeline(title: str, unit: str, seconds: float, rows: Mapping[str, Sequence[
     if not most:
         return ""
     out = [f'<text x="0" y="16" class="h">{escape(title)}</text>', _legend(list(rows), 26)]
-    left, width, bottom, height = 70, WIDTH - 90, 250, 190
+    left, width, bottom, height = 70, WIDTH - 90, 260, 190
     step = width / count
     for i in range(count):
         y = float(bottom)
