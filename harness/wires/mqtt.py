@@ -333,8 +333,8 @@ class MqttWire(MqttLink):
         while not isinstance(packet := self.arrive(until), Ended):
             if isinstance(packet, Pingresp):
                 until = min(until, deadline(GRACE))
-            elif isinstance(packet, Disconnect | Connack):
-                code = packet.reason_code
+            elif isinstance(packet, Connack) or (isinstance(packet, Disconnect) and self.is_v5):
+                code = packet.reason_code  # DISCONNECT of 3.1.1 has none
             self.inbox.append(packet)
         return packet, code
 

@@ -112,8 +112,10 @@ def test_user_properties_of_the_will_keep_their_order(wires, topic):
     "mqtt-5.0:MQTT-3.3.2-4", "mqtt-5.0:MQTT-3.3.2-15", "mqtt-5.0:MQTT-3.3.2-16", "mqtt-5.0:MQTT-3.3.2-20",
 )  # fmt: skip
 @pytest.mark.parametrize(("name", "value"), [
-    ("payload_format_indicator", 1), ("content_type", "text/plain"), ("response_topic", "answers"),
-    ("correlation_data", b"\x00\x01"),
+    pytest.param("payload_format_indicator", 1, marks=pytest.mark.normative("mqtt-5.0:MQTT-3.3.2-4")),
+    pytest.param("content_type", "text/plain", marks=pytest.mark.normative("mqtt-5.0:MQTT-3.3.2-20")),
+    pytest.param("response_topic", "answers", marks=pytest.mark.normative("mqtt-5.0:MQTT-3.3.2-15")),
+    pytest.param("correlation_data", b"\x00\x01", marks=pytest.mark.normative("mqtt-5.0:MQTT-3.3.2-16")),
 ])  # fmt: skip
 def test_properties_of_the_will_are_forwarded(wires, topic, name, value):
     subscriber = wires()

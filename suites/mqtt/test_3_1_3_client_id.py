@@ -3,7 +3,7 @@
 import string
 
 import pytest
-from mqproof.harness.verdicts import Unsupported
+from mqproof.harness.verdicts import Unsupported, check
 from mqproof.harness.wires.mqtt_packets import CONNACK
 from mqproof.suites.mqtt.octets import connect
 
@@ -67,8 +67,14 @@ def test_assigned_identifier_is_used_as_if_the_client_had_sent_it(wires, topic):
 def test_empty_identifier_without_clean_session_is_refused_with_code_2(wires):
     wire = wires.raw()
     wire.send(connect(wire, b"", flags=0))
-    wire.must_receive(CONNACK, reason_code=2, session_present=False)
-    wire.must_close(probe=False)
+    ended, code = wire.reaction(probe=False)
+    code_2 = ("mqtt-3.1.1:MQTT-3.1.3-8", "mqtt-3.1.1:MQTT-3.1.3-7")
+    check(code != 0, expected="no CONNACK 0x00", actual="CONNACK 0x00", statement=code_2)
+    check(code == 2, expected="CONNACK 0x02", actual=f"{code}; {ended}", statement="mqtt-3.1.1:MQTT-3.1.3-8")
+    closes = ("mqtt-3.1.1:MQTT-3.1.3-8", "mqtt-3.1.1:MQTT-3.2.2-5")
+    check(ended.closed, expected="a close", actual=ended, statement=closes)
+    flags = [p.session_present for p in wire.arrived(CONNACK)]
+    check(flags == [False], expected="Session Present 0", actual=flags, statement="mqtt-3.1.1:MQTT-3.2.2-4")
 
 
 @pytest.mark.normative("mqtt-3.1.1:MQTT-3.1.3-2", "mqtt-5.0:MQTT-3.1.3-2")

@@ -1,7 +1,10 @@
 """Section 3.3.1.3: retained messages."""
 
 import pytest
+from mqproof.harness.verdicts import check
 from mqproof.harness.wires.mqtt_packets import PUBLISH
+
+STORED = ("mqtt-3.1.1:MQTT-3.3.1-5", "mqtt-3.1.1:MQTT-3.3.1-6", "mqtt-5.0:MQTT-3.3.1-5", "mqtt-5.0:MQTT-3.3.1-9")
 
 pytestmark = pytest.mark.needs("retain")
 
@@ -16,7 +19,9 @@ def test_retained_message_awaits_later_subscribers(wires, topic, qos):
     subscriber = wires()
     subscriber.subscribe(topic, qos=2)
     got = subscriber.must_get(1)[0]
-    assert (got.payload, got.qos, got.retain, got.topic) == (b"last known", qos, True, topic)
+    sent = (b"last known", qos, topic)
+    check((got.payload, got.qos, got.topic) == sent, expected=sent, actual=got, statement=STORED)
+    check(got.retain, expected="RETAIN 1", actual=got, statement=("mqtt-3.1.1:MQTT-3.3.1-8", "mqtt-5.0:MQTT-3.3.1-12"))
 
 
 @pytest.mark.normative("mqtt-3.1.1:MQTT-3.3.1-5", "mqtt-5.0:MQTT-3.3.1-5")

@@ -2,7 +2,7 @@
 
 import pytest
 from mqproof.dissectors.mqtt.tables import REASON_CODES, PacketType
-from mqproof.harness.verdicts import Unsupported
+from mqproof.harness.verdicts import Unsupported, check
 from mqproof.harness.wires.mqtt_packets import PUBACK, PUBCOMP, PUBLISH, PUBREC, PUBREL
 
 
@@ -24,8 +24,11 @@ def test_pubrec_and_pubcomp_have_defined_codes(wires, topic, name):
     number = wire.publish(name.replace("~", topic), qos=2)
     wire.send(PUBREL, packet_id=number)
     wire.reaction()
-    assert {p.reason_code for p in wire.arrived(PUBREC)} <= REASON_CODES[PacketType.PUBREC]
-    assert {p.reason_code for p in wire.arrived(PUBCOMP)} <= REASON_CODES[PacketType.PUBCOMP]
+    for kind, packet_type, statement in (
+        (PUBREC, PacketType.PUBREC, "mqtt-5.0:MQTT-3.5.2-1"), (PUBCOMP, PacketType.PUBCOMP, "mqtt-5.0:MQTT-3.7.2-1"),
+    ):  # fmt: skip
+        codes = {p.reason_code for p in wire.arrived(kind)}
+        check(codes <= REASON_CODES[packet_type], expected="defined codes", actual=codes, statement=statement)
 
 
 @pytest.mark.normative("mqtt-5.0:MQTT-3.7.2-1")
@@ -84,7 +87,11 @@ def test_acknowledgements_fit_the_clients_maximum_packet_size(wires, topic):
     wire.send(PUBREL, packet_id=999)
     wire.send(PUBREC, packet_id=998)
     wire.reaction()
-    assert max(wire.sizes()[1:], default=0) <= 32
+    for packet, size in zip(wire.heard[1:], wire.sizes()[1:], strict=True):
+        sections = {PUBACK: "3.4", PUBREC: "3.5", PUBREL: "3.6", PUBCOMP: "3.7"}
+        section = sections.get(type(packet))
+        broken = (f"mqtt-5.0:MQTT-{section}.2-2", f"mqtt-5.0:MQTT-{section}.2-3") if section else None
+        check(size <= 32 or not section, expected="at most 32 octets", actual=size, statement=broken)
 
 
 @pytest.mark.normative("mqtt-5.0:MQTT-4.13.2-1")

@@ -1,7 +1,7 @@
 """MQTT 5.0 sections 3.3.4 and 4.9: Receive Maximum, in both directions."""
 
 import pytest
-from mqproof.harness.verdicts import Unsupported
+from mqproof.harness.verdicts import Unsupported, check
 from mqproof.harness.wires.mqtt_packets import PUBACK, PUBCOMP, PUBLISH, PUBREC, PUBREL
 
 
@@ -19,7 +19,7 @@ def test_server_keeps_within_the_clients_receive_maximum(wires, topic, qos, wind
     assert (quota, subscriber.arrived(PUBLISH)) == (window, [])
 
 
-@pytest.mark.normative("mqtt-5.0:MQTT-3.3.4-9", "mqtt-5.0:MQTT-4.9.0-1", "mqtt-5.0:MQTT-4.9.0-2")
+@pytest.mark.normative("mqtt-5.0:MQTT-4.5.0-1")
 @pytest.mark.parametrize("qos", [1, 2])
 def test_window_opens_with_each_acknowledgement(wires, topic, qos):
     subscriber, publisher = wires(properties={"receive_maximum": 1}), wires()
@@ -48,7 +48,8 @@ def test_window_stays_shut_until_pubcomp(wires, topic):
     subscriber.ping()
     early = subscriber.arrived(PUBLISH)
     subscriber.send(PUBCOMP, packet_id=first.packet_id)
-    assert (early, subscriber.must_receive(PUBLISH).payload) == ([], b"2")
+    assert early == []
+    check(subscriber.expect(PUBLISH).payload == b"2", expected=b"2", actual="another message")
 
 
 @pytest.mark.normative("mqtt-5.0:MQTT-4.9.0-1")

@@ -13,6 +13,7 @@ from mqproof.harness.wires.mqtt_packets import PUBLISH
 from mqproof.suites.mqtt.ahead import ahead
 
 pytestmark = pytest.mark.slow
+EARLY = 0.1  # seconds: the server's clock began before ours
 LATE = 2.0  # seconds, before patience
 SWEEP = 7.0  # the same for keep-alives: some servers look for silent clients every 5 seconds
 
@@ -28,7 +29,7 @@ def test_silent_client_is_dropped_after_one_and_a_half_keep_alives(wires, keep_a
     ended = wire.messages(seconds=1.5 * keep_alive / patience.factor + SWEEP)[1]
     wire.note(f"measured: {time.monotonic() - began:.2f} s for a keep-alive of {keep_alive} s")
     assert getattr(ended, "closed", False), f"still open {time.monotonic() - began:.2f} s after the last packet"
-    assert time.monotonic() - began >= keep_alive
+    assert time.monotonic() - began >= keep_alive - EARLY
 
 
 @pytest.mark.normative("mqtt-3.1.1:MQTT-3.1.2-24", "mqtt-5.0:MQTT-3.1.2-22", "mqtt-5.0:MQTT-3.2.2-22")
