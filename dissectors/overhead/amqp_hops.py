@@ -16,6 +16,7 @@ from mqproof.dissectors.overhead.streams import Seen
 from mqproof.dissectors.packets import state as w
 
 AHEAD: Final = 64  # confirms of one channel
+CHANNELS: Final = 2_048  # of one connection that are followed; RabbitMQ allows 2,047
 OPEN: Final = 20_000  # hops of one channel and direction that wait for an acknowledgement
 CONTENTS: Final = ("basic.publish", "basic.deliver", "basic.get-ok", "basic.return")
 ACKNOWLEDGEMENTS: Final = ("basic.ack", "basic.nack", "basic.reject")
@@ -76,6 +77,8 @@ class AmqpHops:
         channels = self._channels.setdefault(connection, {})
         channel = channels.get(frame.channel)
         if channel is None:
+            if len(channels) >= CHANNELS:
+                return None
             channel = channels[frame.channel] = _Channel()
         if isinstance(frame, amqp.Method):
             return self._method(connection, channel, side, seen, frame)
@@ -129,6 +132,8 @@ class AmqpHops:
             channel.confirms, channel.next_tag = True, 1
         elif name == "basic.consume":
             entry = (str(arguments["queue"]), bool(arguments["no_ack"]))
+            if len(channel.consumers) + len(channel.asked) >= CHANNELS:
+                return None
             if arguments["consumer_tag"]:
                 channel.consumers[arguments["consumer_tag"]] = entry
             else:

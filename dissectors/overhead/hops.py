@@ -6,6 +6,7 @@ once only, the match is by content; where it was published several times, the de
 order, and are said to be so.
 """
 
+import hashlib
 import heapq
 import math
 from collections import Counter, OrderedDict
@@ -18,11 +19,20 @@ from mqproof.dissectors.overhead.streams import Seen
 
 LIVE: Final = 50_000  # messages that further deliveries and acknowledgements are added to; the oldest give way
 COSTLIEST: Final = 10
+NAME: Final = 255  # characters of a long topic that are kept; AMQP's exchanges and keys have no more than 255 octets
 SIZES: Final = 200  # different sizes that are told apart
 STEP: Final = math.log(1.02)  # two percent between the buckets of a histogram
 
 Notice = Callable[[Connection, str, list[int], str], None]  # where, kind of finding, packets, text
 ContentKey = tuple[str, str, bytes, int]  # protocol, topic or exchange and key, digest, octets
+
+
+def content_key(protocol: str, name: str, digest: bytes, size: int) -> ContentKey:
+    """Return what identifies a content; of a name that is too long to keep, its beginning, and a digest of all."""
+    if len(name) <= 2 * NAME + 3:
+        return protocol, name, digest, size
+    whole = hashlib.blake2b(name.encode("utf-8", "surrogatepass"), digest_size=12).digest()
+    return protocol, name[:NAME] + "…", digest + whole, size
 
 
 class Latencies:

@@ -4,6 +4,7 @@ Section numbers are those of MQTT 5.0. Packet identifiers of the two directions 
 (section 2.2.1); a handshake that a connection's end broke off may be resumed on the client's next one (section 4.4).
 """
 
+import hashlib
 from collections import OrderedDict, deque
 from dataclasses import dataclass, field
 from typing import Final
@@ -20,11 +21,12 @@ from mqproof.dissectors.mqtt.packets import (
     Subscribe,
 )
 from mqproof.dissectors.overhead.frames import Connection
-from mqproof.dissectors.overhead.hops import ContentKey, Hop, Messages, Notice
+from mqproof.dissectors.overhead.hops import NAME, ContentKey, Hop, Messages, Notice, content_key
 from mqproof.dissectors.overhead.streams import Seen
 from mqproof.dissectors.packets import state as w
 
 SESSIONS: Final = 10_000  # client identifiers that are remembered
+SENT: Final = 4_096  # packet identifiers of a Session and direction whose last message is remembered
 REFUSED: Final = 0x80  # section 2.4: reason codes from here on are failures
 
 
@@ -130,7 +132,7 @@ class MqttHops:
         if role == w.ROLE_UNKNOWN or topic is None:
             return self._apart(connection, group, topic, seen)
         sender = 0 if role == w.ROLE_CLIENT else 1
-        key = ("mqtt", topic, seen.digest, seen.payload)
+        key = content_key("mqtt", topic, seen.digest, seen.payload)
         repeated = self._known(connection, link.session, sender, seen, packet) if packet.qos else None
         if repeated is not None:
             return repeated
@@ -155,7 +157,7 @@ class MqttHops:
         return self._messages.deliver(group, key, seen, first, seen.payload, connection.file, consumer, flag)
 
     def _apart(self, connection: Connection, group: str, topic: str | None, seen: Seen) -> Hop:
-        name = topic if topic is not None else "(topic alias that was set before the capture)"
+        name = topic[:NAME] if topic is not None else "(topic alias that was set before the capture)"
         hop = self._messages.apart(group, name, seen, seen.first.number, seen.payload, connection.file)
         hop.group.counts["direction_unknown" if topic is not None else "topic_unknown"] += 1
         hop.add(seen)
@@ -164,8 +166,11 @@ class MqttHops:
     def _known(self, connection: Connection, session: Session, sender: int, seen: Seen, packet: Publish) -> Hop | None:
         """Return the open hop that this PUBLISH repeats; say what is odd about its identifier (section 2.2.1)."""
         number = packet.packet_id or 0
-        what = seen.digest + packet.topic.encode("utf-8", "surrogatepass")
-        before, session.sent[sender][number] = session.sent[sender].get(number), (what, seen.first.number)
+        what = hashlib.blake2b(seen.digest + packet.topic.encode("utf-8", "surrogatepass"), digest_size=12).digest()
+        before, session.sent[sender][number] = session.sent[sender].pop(number, None), (what, seen.first.number)
+        if len(session.sent[sender]) > SENT:
+            del session.sent[sender][next(iter(session.sent[sender]))]
+            session.whole = False  # from here on it is not known any more what was sent before
         hop = session.open[sender].get(number)
         sure = session.whole and not connection.holes
         same = before is not None and (before[0] == what or not packet.topic)
