@@ -39,6 +39,8 @@ class Wishes:
     keyword: str
     quick: bool
     shuffle: int | None
+    examples: int | None
+    seed: int
     record: bool
     json_out: str
     out: Path | None
@@ -153,6 +155,8 @@ def _options(wishes: Wishes) -> list[str]:
     options += [f"--mqproof-section={text}" for text in wishes.sections]
     options += [f"--mqproof-prefix={wishes.prefix}"] if wishes.prefix else []
     options += ["--mqproof-destructive"] if wishes.destructive else []
+    options += [f"--mqproof-examples={wishes.examples}"] if wishes.examples else []
+    options += [f"--mqproof-seed={wishes.seed}"]
     options += [f"--mqproof-shuffle={wishes.shuffle}"] if wishes.shuffle is not None else []
     options += ["-m", "not slow"] if wishes.quick else []
     options += ["-k", wishes.keyword] if wishes.keyword else []
@@ -176,6 +180,8 @@ def _conclude(
     for error in run.errors[:10]:
         console.print(f"error: {error}", style="bold red", soft_wrap=True, markup=False)
     console.print(f"\n{len(run.tests)} of {run.planned} tests ended; run directory: {_near(folder)}", soft_wrap=True)
+    if wishes.examples:
+        console.print(f"{wishes.examples} random examples, seed {wishes.seed}")
     if live.interrupted:
         return _fail(INTERRUPTED, "interrupted: the run is not complete")
     code = INTERNAL if live.errors else exit_code(run, fail_on_should=wishes.fail_on == "should")

@@ -36,6 +36,10 @@ def test(
     shuffle: Annotated[
         int | None, typer.Option(metavar="SEED", min=0, help="Run the tests in random order.", show_default=False)
     ] = None,
+    examples: Annotated[
+        int | None, typer.Option(metavar="N", min=1, help="Random topologies to try.", show_default=False)
+    ] = None,
+    seed: Annotated[int, typer.Option(min=0, help="Of the random examples.")] = 1,
     record: Annotated[bool, typer.Option("--record", help="Capture the packets.")] = False,
     json_out: Annotated[str, typer.Option("--json", metavar="OUT", help="Write run.json there; - prints it.")] = "",
     out: Annotated[Path | None, typer.Option(metavar="DIR", help="The run directory.", show_default=False)] = None,
@@ -53,9 +57,9 @@ def test(
 
     wishes = Wishes(
         targets=targets or ["embedded"], suites=suite or [], statements=statement or [], levels=level or [],
-        sections=section or [], keyword=keyword, quick=quick, shuffle=shuffle, record=record, json_out=json_out,
-        out=out, workers=workers, patience=patience, prefix=prefix, ca_file=ca_file, insecure=insecure,
-        password_file=password_file, destructive=destructive, fail_on=fail_on,
+        sections=section or [], keyword=keyword, quick=quick, shuffle=shuffle, examples=examples, seed=seed,
+        record=record, json_out=json_out, out=out, workers=workers, patience=patience, prefix=prefix,
+        ca_file=ca_file, insecure=insecure, password_file=password_file, destructive=destructive, fail_on=fail_on,
     )  # fmt: skip
     raise typer.Exit(judge_brokers(wishes))
 

@@ -47,6 +47,10 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     group.addoption("--mqproof-statement", action="append", default=[], metavar="ID", help="only tests of a statement")
     group.addoption("--mqproof-level", action="append", default=[], metavar="LEVEL", help="only tests of a level")
     group.addoption("--mqproof-shuffle", type=int, default=None, metavar="SEED", help="run the tests in random order")
+    group.addoption(
+        "--mqproof-examples", type=int, default=None, metavar="N", help="how many random topologies and topics"
+    )
+    group.addoption("--mqproof-seed", type=int, default=1, metavar="SEED", help="of random examples (default: 1)")
     group.addoption("--mqproof-section", action="append", default=[], metavar="TEXT", help="only tests of a section")
 
 

@@ -74,6 +74,16 @@ class _Property(AmqpFault):
         return [ContentHeader(frame.channel, frame.class_id, frame.body_size, properties)]
 
 
+@fault("deaths-listed-twice", "amqp-0-9-1:dead-letter/05", says="x-death has two rows for one queue and reason")
+class DeathsListedTwice(AmqpFault):
+    def from_broker(self, frame: Any, conn: AmqpConn) -> AmqpResult:
+        headers = dict(frame.properties.get("headers") or {}) if isinstance(frame, ContentHeader) else {}
+        if "x-death" not in headers:
+            return None
+        headers["x-death"] = [*headers["x-death"], *headers["x-death"]]
+        return [ContentHeader(frame.channel, frame.class_id, frame.body_size, {**frame.properties, "headers": headers})]
+
+
 @fault("expiration-removed", "amqp-0-9-1:message-ttl-message/01", says="the expiration is removed before its time")
 class ExpirationRemoved(_Property):
     name = "expiration"

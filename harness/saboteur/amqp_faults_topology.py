@@ -158,15 +158,26 @@ class RedeclareUnchecked(AmqpFault):
 
 
 @fault(
-    "no-transient-things",
+    "no-durable-things",
     f"{EXCHANGE}durable/support",
     f"{DECLARE}durable/types",
     f"{DECLARE}exclusive/types",
     says="durable exchanges and durable queues are refused",
 )
-class NoTransientThings(Refuses):
+class NoDurableThings(Refuses):
     def wrong(self, frame: Method, conn: AmqpConn) -> bool:
         return is_method(frame, "exchange.declare", "queue.declare") and bool(frame.arguments["durable"])
+
+
+@fault(
+    "no-transient-shared-queues",
+    f"{DECLARE}durable/types",
+    says="transient queues that belong to no connection are refused",
+)
+class NoTransientSharedQueues(Refuses):
+    def wrong(self, frame: Method, conn: AmqpConn) -> bool:
+        given = frame.arguments
+        return is_method(frame, "queue.declare") and not (given["durable"] or given["exclusive"] or given["passive"])
 
 
 @fault(

@@ -46,18 +46,6 @@ class Model:
                 waiting.append(alternate)
         return found
 
-    def behind(self, exchange: str) -> set[str]:
-        """Return the exchanges that a message to this one may pass, whatever its key and headers; itself included."""
-        found, waiting = set(), [exchange]
-        while waiting:
-            name = waiting.pop()
-            if name in found or name not in self.exchanges:
-                continue
-            found.add(name)
-            waiting += [binding.destination for binding in self.bindings if binding.source == name]
-            waiting += filter(None, [self.exchanges[name][1]])
-        return found
-
     def forget(self, name: str) -> None:
         """Delete a queue or an exchange with its bindings."""
         self.exchanges.pop(name, None)
