@@ -48,7 +48,7 @@ def run_told(text: str, wire: AmqpWire) -> None:
 def test_defect_is_found_made_small_and_told_as_a_test(defect, statement, lines):
     with broker(defect) as wire, pytest.raises(Deviation) as found:
         explore(wire, OPTIONS, extended=True)
-    assert found.value.statement == f"amqp-0-9-1:{statement}"
+    assert found.value.statements == (f"amqp-0-9-1:{statement}",)
     story = found.value.actual.partition("\n")[2]
     assert story.count("\n") < lines
     with broker(defect) as wire, pytest.raises(AssertionError):
