@@ -26,6 +26,7 @@ COMMANDS = {
     "runs": "List the run directories, pack and unpack them.",
     "faults": "Prove that the suites can fail: break one promise at a time.",
     "sabotage": "Stand between an application and its broker, and break what it relies on.",
+    "client-test": "Judge a client's traffic: a verdict for each statement that binds clients.",
     "statements": "List the normative statements and the tests on them.",
     "probe": "Find out what a broker offers, and its limits as measured.",
     "brokers": "List the local brokers that can be started.",

@@ -1,0 +1,1 @@
+"""Judges clients: the embedded broker serves them, and their traffic is held against the statements that bind them."""

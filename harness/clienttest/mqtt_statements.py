@@ -1,0 +1,56 @@
+"""The statements that an MQTT client's traffic is held against, by short names: their ids differ between versions."""
+
+from mqproof.dissectors.mqtt.tables import PacketType
+
+# name -> ids in 3.1.1 and in 5.0
+IDS: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
+    "connect first": (("MQTT-3.1.0-1",), ("MQTT-3.1.0-1",)),
+    "transport": (("MQTT-7.1.2-1",), ()),
+    "keep alive": (("MQTT-3.1.2-23",), ("MQTT-3.1.2-20",)),
+    "server keep alive": ((), ("MQTT-3.1.2-21", "MQTT-3.2.2-21")),
+    "auth before connack": ((), ("MQTT-3.1.2-30",)),
+    "lie": ((), ("MQTT-3.2.2-4",)),
+    "forgotten": ((), ("MQTT-3.2.2-5",)),
+    "maximum qos": ((), ("MQTT-3.2.2-11",)),
+    "retain": ((), ("MQTT-3.2.2-14",)),
+    "size": ((), ("MQTT-3.2.2-15",)),
+    "alias maximum": ((), ("MQTT-3.2.2-17", "MQTT-3.3.2-9")),
+    "alias absent": ((), ("MQTT-3.2.2-18",)),
+    "alias zero": ((), ("MQTT-3.3.2-8",)),
+    "aliases taken": ((), ("MQTT-3.3.2-10",)),
+    "subscription id": ((), ("MQTT-3.3.4-6",)),
+    "window": ((), ("MQTT-3.3.4-7", "MQTT-4.9.0-2")),
+    "window delays": ((), ("MQTT-3.3.4-8",)),
+    "fresh id": (("MQTT-2.3.1-2", "MQTT-2.3.1-3"), ("MQTT-2.2.1-3",)),
+    "first dup": (("MQTT-4.3.2-1",), ("MQTT-4.3.2-2",)),
+    "dup qos 0": (("MQTT-3.3.1-2",), ("MQTT-3.3.1-2",)),
+    "repeated dup": (("MQTT-3.3.1-1",), ("MQTT-3.3.1-1",)),
+    "repeated": (("MQTT-4.4.0-1",), ("MQTT-4.4.0-1",)),
+    "repeat order": (("MQTT-4.6.0-1",), ("MQTT-4.6.0-1",)),
+    "puback order": (("MQTT-4.6.0-2",), ("MQTT-4.6.0-2",)),
+    "pubrec order": (("MQTT-4.6.0-3",), ("MQTT-4.6.0-3",)),
+    "pubrel order": (("MQTT-4.6.0-4",), ("MQTT-4.6.0-4",)),
+    "acknowledged": (("MQTT-4.5.0-2",), ("MQTT-4.5.0-2",)),
+    "pubrel": (("MQTT-4.3.3-1",), ("MQTT-4.3.3-4",)),
+    "no publish after pubrel": (("MQTT-4.3.3-1",), ("MQTT-4.3.3-6",)),
+    "pubcomp": (("MQTT-4.3.3-2",), ("MQTT-4.3.3-11",)),
+    "closes": (("MQTT-3.14.4-1",), ("MQTT-3.14.4-2",)),
+    "nothing more": (("MQTT-3.14.4-2",), ("MQTT-3.14.4-1",)),
+    "topic": (("MQTT-3.3.2-2",), ("MQTT-3.3.2-2",)),
+    "subscribe text": (("MQTT-3.8.3-1",), ("MQTT-3.8.3-1",)),
+    "subscribe one": (("MQTT-3.8.3-3",), ("MQTT-3.8.3-2",)),
+    "no local": ((), ("MQTT-3.8.3-4",)),
+    "unsubscribe text": (("MQTT-3.10.3-1",), ("MQTT-3.10.3-1",)),
+    "unsubscribe one": (("MQTT-3.10.3-2",), ("MQTT-3.10.3-2",)),
+    "hash": (("MQTT-4.7.1-2",), ("MQTT-4.7.1-1",)),
+    "plus": (("MQTT-4.7.1-3",), ("MQTT-4.7.1-2",)),
+    "share name": ((), ("MQTT-4.8.2-1",)),
+    "share filter": ((), ("MQTT-4.8.2-2",)),
+    "auth code": ((), ("MQTT-4.12.0-3",)),
+    "auth unasked": ((), ("MQTT-4.12.0-7",)),
+    "auth method": ((), ("MQTT-4.12.1-1",)),
+}
+TEXTS = {PacketType.SUBSCRIBE: "subscribe text", PacketType.UNSUBSCRIBE: "unsubscribe text"}
+UNSEEN = {
+    "MQTT-6.0.0-3": "needs WebSocket: the judge listens in plain TCP",
+}
