@@ -7,7 +7,7 @@ from mqproof.harness.clienttest.opinions import Opinions
 
 # What each finding breaks: ids of 3.1.1 and of 5.0; "" where that version has no such statement of its own.
 IDS = {
-    "will fields": ("", "MQTT-3.1.2-9"),
+    "will fields": ("MQTT-3.1.2-9", "MQTT-3.1.2-9"),
     "will zero": ("MQTT-3.1.2-11", ""),
     "will qos zero": ("MQTT-3.1.2-13", "MQTT-3.1.2-11"),
     "will retain zero": ("MQTT-3.1.2-15", "MQTT-3.1.2-13"),

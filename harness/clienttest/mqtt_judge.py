@@ -43,6 +43,7 @@ class MqttJudge:
         self.opinions = Opinions(version.spec)
         self._sessions: dict[tuple[str, str], Kept] = {}
         self._s = State()
+        self._aliased = False  # whether the last message to the client had a topic alias
 
     def hear(self, conversation: Conversation) -> None:
         """Judge one connection."""
@@ -108,7 +109,7 @@ class MqttJudge:
         kind = octets[0] >> 4 if octets else 0
         broken = error.rule.partition(":")[2]
         if error.rule.startswith(self.version.spec):
-            self.opinions.broke([broken], "a well-formed packet", f"{error.detail}: {octets[:40].hex(' ')}")
+            self.opinions.broke([broken], "a well-formed packet", error.detail)
         if "topic_alias is 0" in error.detail:
             self._broke("alias zero", "an alias above 0", error.detail)
         if broken in ("MQTT-1.5.3-1", "MQTT-1.5.4-1", "MQTT-1.5.3-2", "MQTT-1.5.4-2") and kind in TEXTS:
@@ -224,8 +225,8 @@ class MqttJudge:
             self._judge("share filter", legal, "a name without wildcards, a slash and a filter", text)
             levels = levels[2:]
         if "#" in text:
-            alone = all("#" not in level for level in levels[:-1]) and (not levels or levels[-1] in ("#",))
-            self._judge("hash", alone or not levels, "# alone on the last level", text)
+            alone = not levels or (levels[-1] == "#" and "#" not in "".join(levels[:-1]))
+            self._judge("hash", alone, "# alone on the last level", text)
         if "+" in text:
             whole = all(level == "+" for level in levels if "+" in level)
             self._judge("plus", whole, "+ alone on its level", text)
@@ -269,8 +270,8 @@ class MqttJudge:
         state = self._s
         state.goodbye = event.time
         if self._aliased:
-            invalid = packet.reason_code == ReasonCode.TOPIC_ALIAS_INVALID
-            self._judge("aliases taken", not invalid, "every alias up to the announced maximum taken", "DISCONNECT 0x94")
+            taken = packet.reason_code != ReasonCode.TOPIC_ALIAS_INVALID
+            self._judge("aliases taken", taken, "every alias up to the announced maximum", "DISCONNECT 0x94")
         if state.due and state.connack and event.time - state.connack_time > SETTLED:
             self._owes("DISCONNECT")
         for waiting, name, what in (
@@ -298,8 +299,6 @@ class MqttJudge:
             self._judge("auth code", packet.reason_code == 0x18, "0x18, to go on", f"{packet.reason_code:#04x}")
 
     # -- what the broker says
-
-    _aliased = False
 
     def _from_broker(self, event: Event) -> None:
         item, state = event.item, self._s
@@ -334,8 +333,7 @@ class MqttJudge:
     def _connack(self, packet: Connack, when: float) -> None:
         state = self._s
         state.connack, state.connack_time = packet, when
-        assert state.connect is not None
-        if packet.reason_code:
+        if packet.reason_code or state.connect is None:
             return
         if packet.session_present and state.connect.clean_start and state.version is Version.V5_0:
             state.lied = True

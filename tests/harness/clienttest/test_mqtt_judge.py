@@ -1,4 +1,4 @@
-"""The judge is judged: made-up clients that break each statement turn it red, and one that keeps them all stays green."""
+"""The judge is judged: made-up clients that break each statement are accused, one that keeps all is not."""
 
 from collections.abc import Callable, Iterable
 from typing import Any
@@ -31,6 +31,7 @@ from mqproof.harness.clienttest.running import judge
 from mqproof.harness.statements.registry import statements
 from mqproof.harness.verdicts import Verdict
 
+ACCEPTED = Connack()
 V3, V5 = Version.V3_1_1, Version.V5_0
 NAMES = {V3: "mqtt311", V5: "mqtt5"}
 
@@ -62,7 +63,7 @@ class Talk:
         self.conversations: list[Timed] = []
         self._passage: Listening
 
-    def open(self, connect: Packet | bytes | None = None, connack: Connack | None = Connack(), **more: Any) -> "Talk":
+    def open(self, connect: Packet | bytes | None = None, connack: Connack | None = ACCEPTED, **more: Any) -> "Talk":
         clock = self.conversations[-1].clock if self.conversations else 100.0
         self.conversations.append(Timed())
         self.conversations[-1].clock = clock
@@ -216,6 +217,7 @@ WILLS: list[tuple[Version, str, Case]] = [
     (V5, "MQTT-3.1.2-12", lambda t: t.open(connect_octets(0x1E, b"me") + b"", None)),
     (V3, "MQTT-3.1.3-10", connects(0x06, b"me", b"\xff", b"m")),
     (V5, "MQTT-3.1.3-11", lambda t: t.open(encode_will(b"\xff"), None)),
+    (V3, "MQTT-3.1.2-9", connects(0x06, b"me")),
     (V5, "MQTT-3.1.2-9", connects(0x06, b"me")),
 ]
 
@@ -268,7 +270,7 @@ def aliased(alias: int) -> Publish:
     return publish(properties=(("topic_alias", alias),))
 
 
-def authenticated(talk: Talk, connack: Connack | None = Connack()) -> Talk:
+def authenticated(talk: Talk, connack: Connack | None = ACCEPTED) -> Talk:
     return talk.open(None, connack, properties=(("authentication_method", "m"),))
 
 
