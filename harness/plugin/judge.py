@@ -34,7 +34,7 @@ def judge(
     """Return what the outcome means for each statement.
 
     A MAY never deviates: it is a finding, and the statement ``unsupported``. A deviating SHOULD is shown and fails only
-    where ``fail_on_should``. A narrowed deviation leaves the other statements inconclusive.
+    where ``fail_on_should``. What a narrowed deviation does not accuse, this test has not examined: other tests may.
     """
     if outcome.verdict is not Verdict.DEVIATES:
         return _unaccused(claimed, outcome, known, test)
@@ -50,7 +50,7 @@ def judge(
             result.fails |= deviates and (fail_on_should or not statement.is_should)
         else:
             reason = f"not examined: the test ended at a deviation from {' and '.join(one.key for one in accused)}"
-            result.verdicts[statement.key] = (Verdict.INCONCLUSIVE, reason)
+            result.verdicts[statement.key] = (Verdict.UNTESTED, reason)
     if accused:
         result.outcome = merge(result.verdicts[statement.key][0] for statement in accused)
     return result

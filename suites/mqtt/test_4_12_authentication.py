@@ -14,7 +14,7 @@ from mqproof.suites.mqtt.octets import packet
 METHOD = "MQPROOF-ECHO"
 
 
-@pytest.mark.normative("mqtt-5.0:MQTT-4.12.0-1", "mqtt-5.0:MQTT-3.1.4-2")
+@pytest.mark.normative("mqtt-5.0:MQTT-4.12.0-1")
 def test_unknown_method_is_refused(wires):
     wire = wires.raw()
     wire.send(wire.connect_packet(properties={"authentication_method": "mqproof unknown"}))
