@@ -52,6 +52,9 @@ def cache_folder() -> Path:
         digest.update(Path(str(module.__file__)).read_bytes())
     for word in (metadata.version("numba"), metadata.version("numpy"), platform.python_version(), platform.machine()):
         digest.update(word.encode())
+    for module in KERNELS:  # numba keeps what it made for one place and age of a file: another's would be made anew
+        path = Path(str(module.__file__))
+        digest.update(f"{path} {path.stat().st_mtime}".encode())
     return Path(base) / "mqproof" / f"kernels-{digest.hexdigest()[:16]}"
 
 

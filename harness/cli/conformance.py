@@ -16,7 +16,7 @@ Exit codes: 0 the page is there; 2 wrong usage, no run, or none on this specific
 
 
 def conformance(
-    runs: Annotated[list[Path], typer.Argument(metavar="RUN...")],
+    runs: Annotated[list[Path], typer.Argument(metavar="RUN")],
     spec: Annotated[list[str], typer.Option(help="amqp-0-9-1, mqtt-3.1.1 or mqtt-5.0 (repeatable).")],
     out: Annotated[Path | None, typer.Option("-o", "--out", metavar="PAGE", help="Else it is printed.")] = None,
 ) -> None:

@@ -1,12 +1,16 @@
-"""Exit codes, the same for every command that judges."""
+"""What a run of the suites ends with."""
 
 from collections.abc import Iterable
 
+from mqproof.harness.cli.codes import CONFORMS, DEVIATES, INTERNAL, INTERRUPTED, NOTHING, UNREACHABLE, USAGE
 from mqproof.harness.run import Run
 from mqproof.harness.statements.registry import load
 from mqproof.harness.verdicts import Verdict
 
-CONFORMS, DEVIATES, USAGE, UNREACHABLE, INTERNAL, NOTHING, INTERRUPTED = 0, 1, 2, 3, 4, 5, 130
+__all__ = [
+    "CONFORMS", "DEVIATES", "INTERNAL", "INTERRUPTED", "NOTHING", "UNREACHABLE", "USAGE",
+    "exit_code", "is_failure", "worst",
+]  # fmt: skip
 
 
 def exit_code(run: Run, *, fail_on_should: bool = False) -> int:

@@ -1,5 +1,6 @@
 """The command ``mqproof``: commands are imported when they are called, so that ``--help`` answers at once."""
 
+import difflib
 import importlib
 import sys
 from importlib.metadata import version
@@ -7,6 +8,7 @@ from typing import Annotated, Any
 
 import typer
 import typer.main
+from mqproof.harness.cli.failing import ended
 from typer.core import TyperGroup
 
 # Command -> one line of help; the module of the same name below mqproof.harness.cli has the function, or ``app``.
@@ -32,15 +34,17 @@ COMMANDS = {
     "brokers": "List the local brokers that can be started.",
 }
 
-HELP = """Does a message broker keep its promises, what do they cost on the wire, how much load does it hold?
+HELP = """Does a message broker keep its promises, what do they cost on the wire, how much load does it hold?"""
+START = """mqproof judges message brokers (AMQP 0-9-1, MQTT 3.1.1 and 5.0). What next?
 
-\b
-  mqproof test                          judge the embedded brokers
-  mqproof test amqp://HOST mqtt://HOST  judge yours
-  mqproof test rabbitmq --record        start a local RabbitMQ and judge it
-  mqproof analyze FILE.pcapng           where did the bytes go?
-  mqproof load welcome-email rabbitmq   put load on it, count every message
-"""
+  mqproof test                          judge the embedded reference brokers
+  mqproof test amqp://HOST mqtt://HOST  judge yours; touches only its own names
+  mqproof test rabbitmq --record        start a RabbitMQ here, keep its packets
+  mqproof scorecard RUN                 the verdicts of a run as a page
+  mqproof analyze FILE.pcapng           where did the bytes of a capture go?
+  mqproof load welcome-email TARGET     put load on it, count every message
+
+mqproof --help lists every command, mqproof COMMAND --help explains one."""
 
 
 class LazyGroup(TyperGroup):
@@ -59,6 +63,9 @@ class LazyGroup(TyperGroup):
     def resolve_command(self, ctx: Any, args: list[str]) -> Any:
         """Resolve the command that is called, importing its module only now."""
         ctx.meta["mqproof.called"] = True
+        if args and not args[0].startswith("-") and args[0] not in COMMANDS:
+            near = difflib.get_close_matches(args[0], COMMANDS, n=1)
+            ctx.fail(f"there is no command {args[0]!r}" + (f", but there is {near[0]}" if near else ""))
         return super().resolve_command(ctx, args)
 
 
@@ -99,11 +106,11 @@ def root(
         bool, typer.Option("--version", help="Show the version.", callback=_version, is_eager=True)
     ] = False,
 ) -> None:
-    """Show help when no command is given."""
+    """Say what to do next when no command is given."""
     if ctx.invoked_subcommand is None:
-        typer.echo(ctx.get_help())
+        typer.echo(START)
 
 
 def main() -> None:
     """Run the command line. Exit codes are those of the commands; 2 for wrong usage."""
-    sys.exit(app(prog_name="mqproof"))
+    sys.exit(ended(lambda: app(prog_name="mqproof", standalone_mode=False)))

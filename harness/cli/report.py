@@ -4,6 +4,7 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
+from mqproof.harness.cli.written import AsJson, say_written
 
 HELP = """Make one self-contained page (Allure 3) of one or several run directories; it opens from a file.
 
@@ -14,8 +15,9 @@ Exit codes: 0 the page is there; 2 wrong usage, or no run; 3 the page cannot be 
 
 
 def report(
-    runs: Annotated[list[Path], typer.Argument(metavar="RUN...")],
+    runs: Annotated[list[Path], typer.Argument(metavar="RUN")],
     out: Annotated[Path | None, typer.Option("-o", "--out", metavar="PAGE", help="Default: RUN/report.html.")] = None,
+    as_json: AsJson = False,
 ) -> None:
     """Make a page."""  # replaced by HELP
     from mqproof.harness.reporting.allure import Reported, ReportUnavailable, render
@@ -31,7 +33,7 @@ def report(
     except ReportUnavailable as error:
         typer.echo(f"mqproof: no report: {error}", err=True)
         raise typer.Exit(3) from None
-    typer.echo(str(page))
+    say_written("page", page, as_json)
 
 
 report.__doc__ = HELP

@@ -1,5 +1,6 @@
 """``mqproof report-bug``: what a broker's maintainers need to see a deviation for themselves."""
 
+import json
 from pathlib import Path
 from typing import Annotated
 
@@ -17,6 +18,7 @@ def report_bug(
     run: Annotated[Path, typer.Argument(metavar="RUN")],
     statement: Annotated[str, typer.Argument(metavar="STATEMENT")],
     target: Annotated[str | None, typer.Option(help="Of this target.", show_default=False)] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print the text in a JSON object.")] = False,
 ) -> None:
     """Report."""  # replaced by HELP
     from mqproof.harness.bug_report import NothingToReport, as_markdown, smallest_case
@@ -29,7 +31,10 @@ def report_bug(
     except (BadRun, NothingToReport, UnknownStatement) as error:
         typer.echo(f"mqproof: {error}", err=True)
         raise typer.Exit(2) from None
-    typer.echo(text, nl=False)
+    if as_json:
+        typer.echo(json.dumps({"statement": statement, "markdown": text}))
+    else:
+        typer.echo(text, nl=False)
 
 
 report_bug.__doc__ = HELP

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
+from mqproof.harness.cli.written import AsJson, say_written
 
 if TYPE_CHECKING:
     from mqproof.harness.run import Run
@@ -20,13 +21,16 @@ app = typer.Typer(
 
 @app.command("list")
 def list_runs(
-    folder: Annotated[Path, typer.Argument(help="Where the runs lie.")] = Path("mqproof-runs"),
+    folder: Annotated[Path | None, typer.Argument(help="Where the runs lie; else mqproof-runs.")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="As JSON.")] = False,
 ) -> None:
     """List the runs, oldest first."""
     from mqproof.harness.archive import runs_in
-    from mqproof.harness.run import BadRun
+    from mqproof.harness.run import FOLDER, BadRun
 
+    if folder is not None and not folder.is_dir():
+        _refuse(f"{folder} is no folder: name the one that holds the runs")
+    folder = folder or Path(FOLDER)
     rows = []
     for path, run in runs_in(folder):
         rows.append({"run": str(path), "error": str(run)} if isinstance(run, BadRun) else _row(path, run))
@@ -42,6 +46,7 @@ def list_runs(
 def pack_run(
     run: Annotated[Path, typer.Argument(metavar="RUN")],
     out: Annotated[Path | None, typer.Option("-o", "--out", metavar="FILE", help="Else RUN.mqproof.tar.gz.")] = None,
+    as_json: AsJson = False,
 ) -> None:
     """Pack a run directory into one file."""
     from mqproof.harness.archive import SUFFIX, pack
@@ -52,13 +57,14 @@ def pack_run(
         pack(run, archive)
     except BadRun as error:
         _refuse(error)
-    typer.echo(str(archive))
+    say_written("file", archive, as_json)
 
 
 @app.command("unpack")
 def unpack_run(
     file: Annotated[Path, typer.Argument(metavar="FILE")],
     into: Annotated[Path, typer.Option("--into", metavar="FOLDER", help="Where to put it.")] = Path("mqproof-runs"),
+    as_json: AsJson = False,
 ) -> None:
     """Unpack a packed run."""
     from mqproof.harness.archive import unpack
@@ -68,10 +74,10 @@ def unpack_run(
         folder = unpack(file, into)
     except BadRun as error:
         _refuse(error)
-    typer.echo(str(folder))
+    say_written("run", folder, as_json)
 
 
-def _refuse(error: Exception) -> None:
+def _refuse(error: Exception | str) -> None:
     typer.echo(f"mqproof: {error}", err=True)
     raise typer.Exit(2)
 

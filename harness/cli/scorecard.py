@@ -4,6 +4,7 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
+from mqproof.harness.cli.written import AsJson, say_written
 
 HELP = """Make one page with the matrix of statements and brokers, of one or several runs; it opens from a file.
 
@@ -13,8 +14,9 @@ Exit codes: 0 the page is there; 2 wrong usage, or no run.
 
 
 def scorecard(
-    runs: Annotated[list[Path], typer.Argument(metavar="RUN...")],
+    runs: Annotated[list[Path], typer.Argument(metavar="RUN")],
     out: Annotated[Path | None, typer.Option("-o", "--out", metavar="PAGE", help="Else RUN/scorecard.html.")] = None,
+    as_json: AsJson = False,
 ) -> None:
     """Make a page."""  # replaced by HELP
     from mqproof.harness.reporting.scorecard import scorecard as page_of
@@ -27,7 +29,7 @@ def scorecard(
         raise typer.Exit(2) from None
     page = out or found[-1][1] / "scorecard.html"
     write_atomically(page, page_of(found))
-    typer.echo(str(page))
+    say_written("page", page, as_json)
 
 
 scorecard.__doc__ = HELP

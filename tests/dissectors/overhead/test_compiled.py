@@ -74,3 +74,14 @@ def test_machine_code_of_other_sources_is_never_used(monkeypatch: pytest.MonkeyP
     changed.write_text(Path(compiled.tcp.__file__ or "").read_text() + "\n# changed\n")
     monkeypatch.setattr(compiled.tcp, "__file__", str(changed))
     assert compiled.cache_folder() != before
+
+
+def test_machine_code_of_another_checkout_is_not_taken_for_ready(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """Numba's cache is bound to a file's place and age: to believe in another's would compile while somebody waits."""
+    before = compiled.cache_folder()
+    copy = tmp_path / "walk.py"
+    copy.write_bytes(Path(compiled.walk_kernel.__file__ or "").read_bytes())
+    monkeypatch.setattr(compiled.walk_kernel, "__file__", str(copy))
+    assert compiled.cache_folder() != before
