@@ -27,7 +27,7 @@ def probe(target: Target, names: ProbeNames) -> list[Limit]:
         Limit("queue types", "", _offered(target, names, QUEUE_TYPES, _declares_queue)),
         Limit("transactions", "", _yes(_tries(target, names, lambda wire: wire.call("tx.select")))),
         Limit("publisher confirms", "", _yes(_tries(target, names, lambda wire: wire.call("confirm.select")))),
-        Limit("global prefetch", "", _yes(_tries(target, names, _global_prefetch))),
+        Limit("channel-wide prefetch", "", _global_prefetch(target, names)),
     ]
 
 
@@ -90,7 +90,7 @@ def _channel_max(target: Target, names: ProbeNames, announced: int) -> str:
 
 def _largest_message(target: Target, names: ProbeNames) -> str:
     largest = 0
-    for size in MESSAGE_SIZES:
+    for size in (*MESSAGE_SIZES, MESSAGE_SIZES[-1] + 1):
         if not _tries(target, names, lambda wire, size=size: _keep(wire, bytes(size))):  # type: ignore[misc]
             return f"{megabytes(largest)}, {megabytes(size)} is refused"
         largest = size
@@ -122,8 +122,23 @@ def _declares_queue(wire: AmqpWire, kind: str) -> None:
     wire.call("queue.delete", queue=name)
 
 
-def _global_prefetch(wire: AmqpWire) -> None:
-    wire.call("basic.qos", prefetch_count=1, global_=True)
+def _global_prefetch(target: Target, names: ProbeNames) -> str:
+    """Return the effect: some versions accept the flag and count for each consumer all the same."""
+    got: list[int] = []
+
+    def consume_twice(wire: AmqpWire) -> None:
+        queues = [wire.queue() for _ in range(2)]
+        for queue in queues:
+            wire.send_content("", queue)
+        wire.fence()
+        wire.call("basic.qos", prefetch_count=1, global_=True)
+        for queue in queues:
+            wire.consume(queue)
+        got.append(len(wire.deliveries()))
+
+    if not _tries(target, names, consume_twice):
+        return "no"
+    return "yes" if got == [1] else "accepted, counts for each consumer"
 
 
 def _limit(number: int) -> str:

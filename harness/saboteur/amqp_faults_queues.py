@@ -209,3 +209,18 @@ class QueueDeletePretended(Pretends):
 class CancelWithoutQueueRefused(Refuses):
     def wrong(self, frame: Method, conn: AmqpConn) -> bool:
         return is_method(frame, "basic.cancel")
+
+
+@fault(
+    "passive-declare-without-rights-closes-all",
+    f"{DECLARE}passive/passive",
+    says="a passive declare by a user without rights ends the connection",
+)
+class PassiveDeclareWithoutRightsClosesAll(AmqpFault):
+    def from_client(self, frame: Any, conn: AmqpConn) -> AmqpResult:
+        if is_method(frame, "connection.start-ok") and b"stranger" in frame.arguments["response"]:
+            conn.memory["stranger"] = True
+        if not is_method(frame, "queue.declare") or "stranger" not in conn.memory:
+            return None
+        conn.to_client(method("connection.close", 0, reply_code=530, reply_text="sabotaged"))
+        return []

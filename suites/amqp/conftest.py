@@ -15,6 +15,7 @@ from mqproof.harness.wires.base import Transcript
 from mqproof.suites.amqp.ahead import Conversations, is_ahead
 
 OTHER_VHOST = "other"
+STRANGER = "mqproof-stranger"  # a user, and the password, who may open the virtual host and nothing else
 
 
 class Wires:
@@ -37,6 +38,14 @@ class Wires:
             return wire.open()
         except Blocked:
             raise Untested(f"needs a second virtual host, {OTHER_VHOST!r}, that the user may open") from None
+
+    def stranger(self) -> AmqpWire:
+        """Return the connection of a user without rights. Raises Untested where there is no such user."""
+        wire = self.raw(user=STRANGER, password=STRANGER)
+        try:
+            return wire.open()
+        except Blocked:
+            raise Untested(f"needs a user {STRANGER!r} who may open the virtual host and nothing else") from None
 
     def raw(self, **changes: Any) -> AmqpWire:
         """Return a connected socket on which nothing has been said; ``changes``: fields of the target."""

@@ -37,6 +37,16 @@ def test_unknown_queue_argument_is_ignored_or_refused_on_its_channel(wire, argum
         wire.must_accept()
 
 
+@pytest.mark.normative("amqp-0-9-1:queue.declare.passive/passive")
+def test_passive_declare_by_a_user_without_rights_is_answered_or_refused_on_its_channel(wires):
+    """To ask whether a queue exists may need a right, and may not: either way the client is told at once."""
+    queue, stranger = wires().queue(shared=True), wires.stranger()
+    stranger.send("queue.declare", queue=queue, passive=True)
+    answer = stranger.must_receive("queue.declare-ok", "channel.close", channel=1)
+    code = answer.arguments.get("reply_code", 403)
+    check(code == 403, expected="queue.declare-ok or channel.close 403", actual=f"channel.close {code}")
+
+
 @pytest.mark.normative("amqp-0-9-1:basic.ack.multiple/exists", "amqp-0-9-1:basic/10")
 def test_cumulative_ack_across_a_settled_tag_settles_the_others(wire):
     """The tag itself is outstanding; that one below it is not must not matter."""

@@ -11,7 +11,13 @@ from mqproof.harness.verdicts import Untested
 
 
 @pytest.fixture(scope="module")
-def own_brokers() -> Iterator[Callable[[Target], tuple[LocalBroker, Target]]]:
+def broker_options() -> dict[str, str]:
+    """Options for the drivers of ``own_brokers``; a module may override them."""
+    return {}
+
+
+@pytest.fixture(scope="module")
+def own_brokers(broker_options: dict[str, str]) -> Iterator[Callable[[Target], tuple[LocalBroker, Target]]]:
     """``own_brokers(target)``: a broker started by the driver of ``target``, and how it is reached; one per module."""
     started: dict[str, tuple[LocalBroker, Target]] = {}
 
@@ -19,7 +25,7 @@ def own_brokers() -> Iterator[Callable[[Target], tuple[LocalBroker, Target]]]:
         if target.driver is None:
             raise Untested("restarts its broker: needs one that mqproof can start itself")
         if target.driver not in started:
-            broker = DRIVERS[target.driver].start([target.protocol])
+            broker = DRIVERS[target.driver].start([target.protocol], options=broker_options)
             started[target.driver] = broker, identify(broker.target(target.protocol))
         return started[target.driver]
 

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from mqproof.harness.reference.amqp.connection import Connection
 
 VHOSTS: Final = ("/", "other")
+STRANGER: Final = "mqproof-stranger"  # a user, and the password, that may open the virtual hosts and make no queue
 """Two virtual hosts, so that their separation can be seen (rule connection.open.virtual-host/separation)."""
 
 CLOSED_VHOST: Final = "closed"
@@ -32,7 +33,7 @@ class Settings:
     ``memory_limit``: how much the waiting messages may take before publishers are blocked.
     """
 
-    users: Mapping[str, str] = field(default_factory=lambda: {"guest": "guest"}, repr=False)
+    users: Mapping[str, str] = field(default_factory=lambda: {"guest": "guest", STRANGER: STRANGER}, repr=False)
     vhosts: tuple[str, ...] = VHOSTS
     frame_max: int = 131072
     channel_max: int = 2047

@@ -2,6 +2,7 @@
 
 from typing import Any, Final
 
+from mqproof.harness.reference.amqp.broker import STRANGER
 from mqproof.harness.reference.amqp.channel import Channel, Handler
 from mqproof.harness.reference.amqp.errors import Refusal
 from mqproof.harness.reference.amqp.queue import Queue
@@ -29,6 +30,8 @@ def declare(channel: Channel, arguments: dict[str, Any]) -> None:
         queue = find(channel, name)
         queue.touch()
     else:
+        if channel.connection.user == STRANGER:
+            raise Refusal(403, f"access to queue '{name}' refused for user '{STRANGER}'")
         queue = channel.host.declare_queue(
             name,
             channel.connection,

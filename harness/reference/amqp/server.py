@@ -18,7 +18,7 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Final, cast
 
-from mqproof.harness.reference.amqp.broker import Broker, Settings
+from mqproof.harness.reference.amqp.broker import STRANGER, Broker, Settings
 from mqproof.harness.reference.amqp.connection import Connection
 from mqproof.harness.reference.amqp.defects import KNOWN
 from mqproof.harness.reference.amqp.phases import Phase
@@ -261,7 +261,8 @@ def _parser() -> argparse.ArgumentParser:
 async def _serve(options: argparse.Namespace) -> None:
     loop = asyncio.get_running_loop()
     vhosts = tuple(dict.fromkeys((*Settings().vhosts, *options.vhost)))
-    settings = Settings(users={options.user: options.password}, vhosts=vhosts, heartbeat=options.heartbeat)
+    users = {STRANGER: STRANGER, options.user: options.password}
+    settings = Settings(users=users, vhosts=vhosts, heartbeat=options.heartbeat)
     tls = None
     if options.certificate:
         tls = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)

@@ -3,6 +3,8 @@
 Option ``defects`` (names, comma-separated) makes them break rules on purpose; every other option is one of theirs.
 """
 
+import os
+import signal
 import sys
 from collections.abc import Mapping, Sequence
 from functools import partial
@@ -37,8 +39,18 @@ class Embedded:
         return launch(partial(_prepare, chosen, folder, dict(options or {})))
 
 
+class EmbeddedBroker(LocalBroker):
+    """The reference brokers, which take an alarm as a signal."""
+
+    def alarm(self, raised: bool) -> None:
+        """Make the AMQP broker say that it is short of memory, or that this is over."""
+        for server in self.servers:
+            if server.process.pid and server.targets[0].protocol == "amqp":
+                os.kill(server.process.pid, signal.SIGUSR1 if raised else signal.SIGUSR2)
+
+
 def _prepare(chosen: tuple[str, ...], folder: Path | None, options: Mapping[str, str]) -> LocalBroker:
-    return LocalBroker("embedded", [_server(protocol, folder and folder / protocol, options) for protocol in chosen])
+    return EmbeddedBroker("embedded", [_server(protocol, folder and folder / protocol, options) for protocol in chosen])
 
 
 def _server(protocol: str, folder: Path | None, options: Mapping[str, str]) -> Server:

@@ -1,9 +1,14 @@
 """The driver ``rabbitmq``: RabbitMQ for AMQP 0-9-1, and MQTT 3.1.1 through its plugins, also over WebSocket.
 
 Its node knows no other node and no epmd: own cookie, own home, own everything. Options are lines of
-``rabbitmq.conf``; ``plugins`` (names, comma-separated) enables more of them.
+``rabbitmq.conf``; ``plugins`` (names, comma-separated) enables more of them, ``channel_tick_interval`` (milliseconds)
+says how often channels look for consumers that do not acknowledge. Besides guest and / it has what tests of rights
+need: the virtual hosts ``other`` and ``closed``, which nobody may open, and a user who may open the rest and no more.
 """
 
+import base64
+import hashlib
+import json
 import os
 import secrets
 import shutil
@@ -37,6 +42,8 @@ PLACES = (
     "/usr/local/opt/rabbitmq/sbin",
 )
 CONTROL_SECONDS = 60.0
+VHOSTS = ("/", "other")  # and "closed", which nobody may open
+STRANGER = "mqproof-stranger"  # and the password
 
 
 class RabbitMQ:
@@ -132,8 +139,15 @@ def _prepare(chosen: tuple[str, ...], folder: Path | None, options: dict[str, st
         plugins += ["rabbitmq_mqtt", "rabbitmq_web_mqtt"]
         listeners = {"mqtt.listeners.tcp.1": f"127.0.0.1:{mqtt.number}"}
         options = listeners | {"web_mqtt.tcp.ip": "127.0.0.1", "web_mqtt.tcp.port": str(web.number)} | options
+    tick = options.pop("channel_tick_interval", "")
+    if tick:
+        (process.folder / "advanced.config").write_text(f"[{{rabbit, [{{channel_tick_interval, {int(tick)}}}]}}].\n")
     (process.folder / "enabled_plugins").write_text(f"[{','.join(plugins)}].\n")
-    config = {"loopback_users.guest": "true", "log.console": "false"} | options
+    definitions = process.folder / "definitions.json"
+    definitions.write_text(json.dumps(_definitions(version)))
+    config = {
+        "loopback_users.guest": "true", "log.console": "false", "load_definitions": str(definitions),
+    } | options  # fmt: skip
     (process.folder / "rabbitmq.conf").write_text("".join(f"{name} = {value}\n" for name, value in config.items()))
     by_protocol = {"amqp": amqp.number, "mqtt": mqtt.number}
     targets = [
@@ -149,6 +163,34 @@ def _prepare(chosen: tuple[str, ...], folder: Path | None, options: dict[str, st
     ]
     server = Server(process, targets, ports, logs=[process.folder / "rabbit.log"])
     return RabbitBroker(server, env, scripts)
+
+
+def _definitions(version: str) -> dict[str, object]:
+    """Return the virtual hosts and users that the broker begins with."""
+    users = (("guest", "guest", ["administrator"], ".*"), (STRANGER, STRANGER, [], "^$"))
+    return {
+        "rabbitmq_version": version,
+        "users": [
+            {
+                "name": name,
+                "password_hash": _password_hash(password),
+                "hashing_algorithm": "rabbit_password_hashing_sha256",
+                "tags": tags,
+            }
+            for name, password, tags, _ in users
+        ],
+        "vhosts": [{"name": vhost} for vhost in (*VHOSTS, "closed")],
+        "permissions": [
+            {"user": name, "vhost": vhost, "configure": names, "write": names, "read": names}
+            for name, _, _, names in users
+            for vhost in VHOSTS
+        ],
+    }
+
+
+def _password_hash(password: str) -> str:
+    salt = secrets.token_bytes(4)
+    return base64.b64encode(salt + hashlib.sha256(salt + password.encode()).digest()).decode()
 
 
 def _environment(folder: Path, node: str, port: int, dist: int) -> dict[str, str]:
