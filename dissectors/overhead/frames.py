@@ -7,7 +7,7 @@ one after the other, as in one file.
 
 import ipaddress
 from collections import OrderedDict
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
@@ -129,9 +129,7 @@ class Follower:
         self._early: OrderedDict[int, Carrier] = OrderedDict()
         self._held = 0
 
-    def file(
-        self, packets: Iterable[Packet | None], name: str = "", progress: Callable[[int], None] | None = None
-    ) -> None:
+    def file(self, packets: Iterable[Packet | None], name: str = "") -> None:
         """Follow one file's packets; connections do not go on from one file to the next.
 
         None stands for a packet that is passed over: it counts, so that the others keep their numbers.
@@ -144,8 +142,6 @@ class Follower:
             if packet is not None:
                 self._packet(packet)
                 time = packet.time
-            if progress is not None and self.reading.packets & 0x3FF == 0:
-                progress(self.reading.packets)
         for record in list(self._connections):
             self._end(record, time)
 

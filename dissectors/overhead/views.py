@@ -26,18 +26,17 @@ def look(
     others: Sequence[Watcher] = (),
     *,
     wanted: Callable[[str, str], bool] = lambda protocol, name: True,
-    progress: Callable[[int], None] | None = None,
 ) -> Views:
     """Follow messages and collect findings in files, given by name and packets; ``others`` watch along.
 
-    ``wanted``: which messages to show, by protocol and topic (or exchange and routing key). ``progress`` is told the
-    packets read so far. Raises CaptureError.
+    ``wanted``: which messages to show, by protocol and topic (or exchange and routing key). Raises
+    CaptureError.
     """
     findings = Findings()
     messages = MessageView(findings.note, wanted)
     follower = Follower((messages, findings, *others))
     for name, packets in files:
-        follower.file(packets, name, progress)
+        follower.file(packets, name)
     messages.finish()
     reading = follower.reading
     return Views(

@@ -174,9 +174,11 @@ def _console() -> "Console":
 def _analyzed(files: list[str]) -> "Summary":
     from mqproof.dissectors.overhead.engine import analyze as walk
     from mqproof.dissectors.packets.pcap import CaptureError
+    from mqproof.harness.reporting.reading import reading
 
     _say_if_slow(files)
-    first, *others = [walk(name) for name in files]
+    with reading(files, "byte by byte") as progress:
+        first, *others = [walk(name, progress=progress) for name in files]
     for summary in (first, *others):
         if summary.notes[0].stopped_at == 0:
             raise CaptureError(f"{summary.files[0]} is no whole capture, not even its header")

@@ -13,7 +13,8 @@ from mqproof.dissectors.overhead.frames import Watcher
 from mqproof.dissectors.overhead.selection import BadSelection, Selection, Tally, connection, moment
 from mqproof.dissectors.overhead.timeline import Timeline
 from mqproof.dissectors.overhead.views import look
-from mqproof.dissectors.packets.pcap import MADE_UP_COMMENT, CaptureError, Notes, Writer
+from mqproof.dissectors.packets.pcap import MADE_UP_COMMENT, CaptureError, Notes, Packet, Writer
+from mqproof.harness.reporting.reading import reading
 from mqproof.harness.workload import as_toml
 from mqproof.harness.workload_capture import Profile
 
@@ -128,13 +129,14 @@ def write(path: Path, text: str) -> None:
 
 
 def add_views(
-    account: dict[str, Any], files: Chosen, wanted: Selection, others: tuple[Watcher, ...] = (),
-    progress: Callable[[int], None] | None = None,
-) -> None:  # fmt: skip
+    account: dict[str, Any], files: Chosen, wanted: Selection, others: tuple[Watcher, ...] = ()
+) -> None:
     """Add followed messages, findings and the selected frames to the account. Raises CaptureError."""
     tally = Tally(wanted)
-    packets = ((name, wanted.packets(path)) for name, path in zip(files.names, files.originals, strict=True))
-    views = look(packets, (tally, *others), wanted=wanted.message, progress=progress)
+    with reading(files.originals, "message by message") as progress:
+        pairs = zip(files.names, files.originals, strict=True)
+        packets = ((name, _told(path, wanted, progress)) for name, path in pairs)
+        views = look(packets, (tally, *others), wanted=wanted.message)
     account["followed"] = views.messages
     account["findings"] = views.findings
     account["selected"] = tally.as_json() if wanted.of_frames else None
@@ -145,6 +147,15 @@ def add_views(
     }
     if wanted.of_frames:
         _restrict(account, wanted)
+
+
+def _told(path: str, wanted: Selection, progress: Callable[[int], None] | None) -> Iterator[Packet | None]:
+    """Yield the packets of a capture, and tell now and then how far they have come."""
+    notes = Notes()
+    for number, packet in enumerate(wanted.packets(path, notes)):
+        if progress is not None and number & 0xFFF == 0:
+            progress(notes.size)
+        yield packet
 
 
 def _restrict(account: dict[str, Any], wanted: Selection) -> None:

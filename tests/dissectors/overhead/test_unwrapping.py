@@ -1,0 +1,65 @@
+"""WebSockets for the slow reading: the same payload, however the octets are cut."""
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from mqproof.dissectors.overhead.streams import Carrier
+from mqproof.dissectors.overhead.unwrapping import LARGEST_HEAD, Unwrapper
+
+REQUEST = b"GET /mqtt HTTP/1.1\r\nHost: h\r\nUpgrade: WebSocket\r\nConnection: Upgrade\r\n\r\n"
+MASK = bytes.fromhex("37fa213d")  # RFC 6455 section 5.7
+
+
+def frame(payload: bytes, opcode: int = 2, mask: bytes = b"") -> bytes:
+    """RFC 6455 section 5.2."""
+    size = len(payload)
+    flag = 128 if mask else 0
+    if size < 126:
+        head = bytes([128 | opcode, flag | size])
+    elif size < 65536:
+        head = bytes([128 | opcode, flag | 126]) + size.to_bytes(2)
+    else:
+        head = bytes([128 | opcode, flag | 127]) + size.to_bytes(8)
+    hidden = bytes(octet ^ mask[number % 4] for number, octet in enumerate(payload)) if mask else payload
+    return head + mask + hidden
+
+
+def test_the_example_of_the_rfc() -> None:
+    """RFC 6455 section 5.7: a single-frame masked text message, here as binary."""
+    octets = REQUEST + bytes.fromhex("828537fa213d7f9f4d5158")
+    assert Unwrapper().feed(octets, Carrier(1, 0, 0, len(octets))) == b"Hello"
+
+
+@settings(max_examples=80, deadline=None)
+@given(
+    st.lists(st.tuples(st.sampled_from([0, 2, 8, 9, 10]), st.binary(max_size=200)), max_size=6),
+    st.booleans(),
+    st.integers(1, 300),
+)
+def test_any_cut_gives_the_same_payload_and_books_the_rest_as_headers(
+    messages: list[tuple[int, bytes]], masked: bool, size: int
+) -> None:
+    octets = REQUEST + b"".join(frame(payload, opcode, MASK if masked else b"") for opcode, payload in messages)
+    expected = b"".join(payload for opcode, payload in messages if opcode in (0, 2))
+    wrapper, found, headers, data = Unwrapper(), b"", 0, 0
+    for at in range(0, len(octets), size):
+        piece = octets[at : at + size]
+        carrier = Carrier(1, 0, 66, len(piece))
+        found += wrapper.feed(piece, carrier)
+        headers += carrier.headers - 66
+        data += carrier.data
+    assert found == expected
+    assert (headers, data) == (len(octets) - len(expected), len(expected))
+
+
+def test_large_frames() -> None:
+    payload = bytes(range(256)) * 300
+    octets = REQUEST + frame(payload, mask=MASK)
+    assert Unwrapper().feed(octets, Carrier(1, 0, 0, len(octets))) == payload
+
+
+@pytest.mark.parametrize("octets", [REQUEST.replace(b"WebSocket", b"h2c"), b"x" * (LARGEST_HEAD + 1)])
+def test_what_is_no_upgrade_is_left_alone(octets: bytes) -> None:
+    wrapper = Unwrapper()
+    assert wrapper.feed(octets + frame(b"hello"), Carrier(1, 0, 0, 10**6)) == b""
+    assert wrapper.upgraded is False
