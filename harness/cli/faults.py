@@ -27,6 +27,7 @@ class Options:
     insecure: bool
     workers: int
     thorough: bool
+    slow: bool
 
 
 @app.command("list")
@@ -61,6 +62,7 @@ def run(
     as_markdown: Annotated[bool, typer.Option("--markdown", help="Print it as docs/kill-table.md.")] = False,
     insecure: Annotated[bool, typer.Option(help="Do not verify the broker's certificate.")] = False,
     thorough: Annotated[bool, typer.Option("--thorough", help="Also tests that would prove nothing more.")] = False,
+    slow: Annotated[bool, typer.Option("--slow", help="Also tests that wait on real time.")] = False,
     workers: Annotated[int, typer.Option(min=1, help="Processes (default: one per core).")] = os.cpu_count() or 1,
 ) -> None:
     """Run each fault against the tests that claim the statements it breaks.
@@ -74,7 +76,7 @@ def run(
 
     try:
         form = "json" if as_json else "markdown" if as_markdown else "table"
-        code = _run(target or ["embedded"], fault or [], Options(patience, form, insecure, workers, thorough))
+        code = _run(target or ["embedded"], fault or [], Options(patience, form, insecure, workers, thorough, slow))
     except (UnknownFault, BadTarget) as error:
         code = _fail(EXIT_USAGE, error)
     except TargetError as error:
@@ -94,7 +96,7 @@ def _run(targets: list[str], names: list[str], options: Options) -> int:
     from mqproof.harness.targets.target import Tls
 
     faults = [spec.name for spec in running.chosen_faults(names)]
-    arguments = [f"--mqproof-patience={options.patience}", "-m", "not slow"]
+    arguments = [f"--mqproof-patience={options.patience}", *([] if options.slow else ["-m", "not slow"])]
     with ExitStack() as resources:
         bases = open_all(targets, resources, tls=Tls(insecure=True) if options.insecure else None)
         done = running.run_sharded(running.Shard(bases, faults, SUITES, arguments, options.thorough), options.workers)

@@ -167,7 +167,7 @@ def _prepare(chosen: tuple[str, ...], folder: Path | None, options: dict[str, st
 
 def _definitions(version: str) -> dict[str, object]:
     """Return the virtual hosts and users that the broker begins with."""
-    users = (("guest", "guest", ["administrator"], ".*"), (STRANGER, STRANGER, [], "^$"))
+    users = (("guest", "guest", "administrator", ".*"), (STRANGER, STRANGER, "", "^$"))
     return {
         "rabbitmq_version": version,
         "users": [
@@ -175,9 +175,9 @@ def _definitions(version: str) -> dict[str, object]:
                 "name": name,
                 "password_hash": _password_hash(password),
                 "hashing_algorithm": "rabbit_password_hashing_sha256",
-                "tags": tags,
+                "tags": [tag] if tag else [],
             }
-            for name, password, tags, _ in users
+            for name, password, tag, _ in users
         ],
         "vhosts": [{"name": vhost} for vhost in (*VHOSTS, "closed")],
         "permissions": [
