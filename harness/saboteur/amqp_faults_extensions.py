@@ -155,3 +155,12 @@ class ExpiresEarly(AmqpFault):
         if is_method(frame, "queue.declare") and frame.arguments["arguments"].get("x-expires") == 1200:
             return [changed(frame, arguments={"x-expires": 250})]
         return None
+
+
+@fault("failing-messages-vanish", "amqp-0-9-1:quorum-queue/03", says="a message that fails five times is lost")
+class FailingMessagesVanish(AmqpContentFault):
+    def message_from_broker(self, method: Any, header: Any, body: bytes, conn: AmqpConn) -> AmqpResult:
+        if method.name != "basic.deliver" or not method.arguments["redelivered"]:
+            return None
+        failures = self.memory["failures"] = self.memory.get("failures", 0) + 1
+        return [] if failures > 5 else None

@@ -122,6 +122,14 @@ def test_queue_is_gone_after_restart_when_temporary(target, restarts, how):
 
 
 @WAYS
+@pytest.mark.normative("amqp-0-9-1:exchange.declare.durable/support")
+def test_exchange_survives_restart_when_durable_and_is_purged_when_transient(target, restarts, how):
+    """Field durable of exchange.declare: durable exchanges remain, transient ones are purged by a restart."""
+    found = restarts(target, how)
+    assert (found.exists["durable exchange"], found.exists["transient exchange"]) == (True, False)
+
+
+@WAYS
 @pytest.mark.normative("amqp-0-9-1:queue.bind/durable-exchange")
 def test_binding_survives_restart_between_durable_queue_and_exchange(target, restarts, how):
     found = restarts(target, how)
