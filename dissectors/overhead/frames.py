@@ -17,6 +17,7 @@ from mqproof.dissectors.mqtt import packets as mqtt_packets
 from mqproof.dissectors.mqtt.packets import packet_name
 from mqproof.dissectors.overhead import walk
 from mqproof.dissectors.overhead.streams import Broken, Carrier, Seen, Speech, Stream
+from mqproof.dissectors.overhead.unwrapping import Unwrapper
 from mqproof.dissectors.packets import state as w
 from mqproof.dissectors.packets.links import IPPROTO_TCP, IPV4, find_network, find_transport
 from mqproof.dissectors.packets.octets import high, long, short
@@ -56,8 +57,27 @@ class Connection:
     closed: bool = False
     holes: bool = False  # octets are missing
     streams: list[Stream] = field(default_factory=list)
+    wrappers: tuple[Unwrapper, Unwrapper] | None = None
     strikes: int = 0
     frames: int = 0
+
+    def wrap(self, side: int) -> None:
+        """A client asks to speak in WebSockets, or for a page: what follows goes through wrappers."""
+        self.wrappers = (Unwrapper(), Unwrapper())
+        self.client = side
+        for stream in self.streams:
+            stream.started = True
+
+    def unwrapped(self, side: int, octets: bytearray, carrier: Carrier) -> bytearray:
+        """Return what is inside; it is MQTT once the upgrade was asked for, and somebody else's where it was not."""
+        assert self.wrappers is not None
+        inside = self.wrappers[side].feed(octets, carrier)
+        asked = self.wrappers[self.client].upgraded
+        if asked is not None and self.speech.protocol == w.UNKNOWN:
+            self.speech.protocol = w.PLAIN_MQTT if asked else w.PLAIN_OTHER
+            for stream in self.streams:
+                stream.begin()
+        return bytearray(inside)
 
     @property
     def protocol(self) -> str:
@@ -217,15 +237,21 @@ class Follower:
 
     def _lose(self, connection: Connection, side: int, count: int) -> None:
         connection.holes = True
+        if connection.wrappers:
+            connection.wrappers[side].lose()
         connection.streams[side].lose(count)
 
     def _feed(self, record: int, connection: Connection, side: int, octets: bytearray, carrier: Carrier) -> None:
         stream = connection.streams[side]
         if not octets or connection.speech.protocol not in (w.UNKNOWN, w.PLAIN_AMQP, w.PLAIN_MQTT):
             return
+        if connection.speech.protocol == w.UNKNOWN and octets.startswith(b"GET "):
+            connection.wrap(side)
+        if connection.wrappers:
+            octets = connection.unwrapped(side, octets, carrier)
         before = len(stream.held)
-        found = stream.feed(octets, carrier)
-        if connection.speech.protocol == w.UNKNOWN:
+        found = stream.feed(octets, carrier) if octets else []
+        if connection.speech.protocol == w.UNKNOWN and not connection.wrappers:
             found = self._recognise(record, connection, side)
         for event in found:
             self._tell(connection, side, event)

@@ -1,10 +1,16 @@
 """WebSockets for the slow reading: the same payload, however the octets are cut."""
 
+from typing import Any
+
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from mqproof.dissectors.mqtt.codec import encode
+from mqproof.dissectors.mqtt.packets import Connack, Connect, Puback, Publish
+from mqproof.dissectors.mqtt.tables import Version
 from mqproof.dissectors.overhead.streams import Carrier
 from mqproof.dissectors.overhead.unwrapping import LARGEST_HEAD, Unwrapper
+from mqproof.dissectors.packets.craft import BROKER, CLIENT
 
 REQUEST = b"GET /mqtt HTTP/1.1\r\nHost: h\r\nUpgrade: WebSocket\r\nConnection: Upgrade\r\n\r\n"
 MASK = bytes.fromhex("37fa213d")  # RFC 6455 section 5.7
@@ -63,3 +69,32 @@ def test_what_is_no_upgrade_is_left_alone(octets: bytes) -> None:
     wrapper = Unwrapper()
     assert wrapper.feed(octets + frame(b"hello"), Carrier(1, 0, 0, 10**6)) == b""
     assert wrapper.upgraded is False
+
+
+def test_messages_in_websockets_are_followed(scene: Any) -> None:
+    talk = scene.talk()
+    version = Version.V3_1_1
+    talk.raw(CLIENT, REQUEST)
+    talk.raw(BROKER, b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\n\r\n")
+    for side, packet in (
+        (CLIENT, Connect("me")),
+        (BROKER, Connack(False, 0)),
+        (CLIENT, Publish("t", b"in a frame", 1, packet_id=1)),
+        (BROKER, Puback(1)),
+    ):
+        octets = encode(packet, version)
+        half = len(octets) // 2  # a packet may lie in several frames: MQTT 5.0 section 6
+        mask = MASK if side == CLIENT else b""
+        talk.raw(side, frame(octets[:half], mask=mask) + frame(octets[half:], mask=mask))
+    row = scene.group("mqtt qos1")
+    assert (row["published"], row["publishes"]["acknowledged"], row["payload"]) == (1, 1, 10)
+    assert row["bytes"] == 2 * 54 + 2 * (2 + 4) + 2 * 2 + (2 + 3 + 2 + 10) + 4
+    assert scene.findings() == []
+
+
+def test_a_page_that_is_asked_for_is_no_mqtt(scene: Any) -> None:
+    talk = scene.talk()
+    talk.raw(CLIENT, b"GET / HTTP/1.1\r\nHost: h\r\n\r\n")
+    talk.raw(BROKER, b"HTTP/1.1 200 OK\r\n\r\n\x10\x0e\0\4MQTT\4\2\0\x3c\0\2me")
+    views = scene.look()
+    assert (views.messages["groups"], views.findings) == ({}, [])
