@@ -8,9 +8,11 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field, replace
 from typing import Any
 
+from mqproof.dissectors.amqp.codec import method
 from mqproof.harness.patience import patience
 from mqproof.harness.verdicts import Blocked
 from mqproof.harness.wires.amqp import AmqpWire
+from mqproof.harness.wires.amqp_message import Message
 from mqproof.suites.amqp.routing_model import Binding, Model
 
 SHRINKING = 10.0  # seconds for making a topology smaller that differs
@@ -96,16 +98,34 @@ class Replay:
         body = self.wire.publish(self._real[step.name], key, headers=headers)
         self.model.publish(step.name, step.key, headers, body)
         differences = []
+        asked = self._ask()
         for label, expected in self.model.queues.items():
-            got = [message.body for message in self._drained(self._real[label])]
+            got = self._answers(label, asked[label])
             if got != expected:
                 differences.append(Difference(label, len(expected), len(got)))
             expected.clear()
         return differences[0] if differences else None
 
-    def _drained(self, queue: str) -> Iterator[Any]:
-        while (message := self.wire.get(queue)) is not None:
-            yield message
+    def _ask(self) -> dict[str, int]:
+        """Ask every queue for all that it must have and for one message more, in one go; return how often each."""
+        asked = {label: len(expected) + 1 for label, expected in self.model.queues.items()}
+        self.wire.send(
+            *(
+                method("basic.get", 1, queue=self._real[label], no_ack=True)
+                for label, times in asked.items()
+                for _ in range(times)
+            )
+        )
+        return asked
+
+    def _answers(self, label: str, times: int) -> list[bytes]:
+        """Return the bodies that the queue gave, and all that it has besides."""
+        events = [self.wire.expect("basic.get-ok", "basic.get-empty", channel=1) for _ in range(times)]
+        bodies = [event.body for event in events if isinstance(event, Message)]
+        if len(bodies) == times:
+            while (message := self.wire.get(self._real[label])) is not None:
+                bodies.append(message.body)
+        return bodies
 
     def _delete(self, label: str) -> None:
         name = self._real[label]
