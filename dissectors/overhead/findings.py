@@ -87,12 +87,14 @@ class Findings(Watcher):
 
     def __init__(self) -> None:
         self.dropped = 0
-        self._found: dict[tuple[str, str, int], Finding] = {}
+        self._found: dict[tuple[str, str, int, int], Finding] = {}
         self._lives: dict[Connection, _Life] = {}
 
-    def note(self, connection: Connection, kind: str, packets: list[int], text: str, count: int = 1) -> None:
-        """Take a finding; several of a kind on a connection become one."""
-        key = (kind, connection.file, connection.number)
+    def note(
+        self, connection: Connection, kind: str, packets: list[int], text: str, count: int = 1, side: int = -1
+    ) -> None:
+        """Take a finding; several of a kind on a connection (and side, where it is about one) become one."""
+        key = (kind, connection.file, connection.number, side)
         finding = self._found.get(key)
         if finding is None:
             if len(self._found) >= MOST:
@@ -112,7 +114,8 @@ class Findings(Watcher):
         if connection.holes:
             return
         text = f"{found.error.detail}, at octet {found.error.offset} of the frame ({found.error.rule})"
-        self.note(connection, "malformed", [found.carrier.number], f"{connection.ends[side]} sent {text}")
+        text = f"{connection.ends[side]} sent {text}"
+        self.note(connection, "malformed", [found.carrier.number], text, side=side)
 
     def frame(self, connection: Connection, side: int, seen: Seen) -> None:
         """Learn what was agreed about signs of life."""
@@ -182,11 +185,11 @@ class Findings(Watcher):
             if each.stall_count >= STALLS:
                 waited = f"{each.stalled / 1e6:.0f} ms in all"
                 text = f"{connection.ends[side]} held data back {each.stall_count} times until an ACK came, {waited}"
-                self.note(connection, "nagle-delayed-ack", each.stalls, text, each.stall_count)
+                self.note(connection, "nagle-delayed-ack", each.stalls, text, each.stall_count, side)
             if each.tiny_count >= TINY_RUN:
                 what = f"{each.tiny_count} segments of less than {TINY} octets, each right after another"
                 text = f"{connection.ends[side]} sent {what}"
-                self.note(connection, "tiny-segments", each.tiny, text, each.tiny_count)
+                self.note(connection, "tiny-segments", each.tiny, text, each.tiny_count, side)
 
     def _silence(self, connection: Connection, life: _Life, side: int, time: int, packet: int) -> None:
         """Compare the time since a side's last data with what was agreed."""
@@ -195,7 +198,7 @@ class Findings(Watcher):
             return
         silent = f"silent for {(time - mine.spoke) / 1e9:.1f} s, the keep-alive is {life.keep_alive} s"
         packets = sorted({mine.spoke_packet, packet})
-        self.note(connection, "keep-alive-missed", packets, f"{connection.ends[side]} was {silent}")
+        self.note(connection, "keep-alive-missed", packets, f"{connection.ends[side]} was {silent}", side=side)
 
     def _life(self, connection: Connection) -> _Life:
         life = self._lives.get(connection)

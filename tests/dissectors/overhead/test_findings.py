@@ -141,6 +141,19 @@ def test_data_held_back_until_a_delayed_acknowledgement(scene: Any) -> None:
     assert "80 ms" in finding["text"]
 
 
+def test_what_both_sides_do_is_two_findings(scene: Any) -> None:
+    talk = scene.talk().connect()
+    for side in (CLIENT, BROKER):
+        for _ in range(2):
+            talk.mqtt(side, Publish("t", b"x"))
+            talk.wait(40 * MS)
+            talk.bare_ack(1 - side)
+        talk.mqtt(side, Publish("t", b"x"))
+    findings = scene.look().findings
+    assert [(finding["kind"], finding["count"]) for finding in findings] == [("nagle-delayed-ack", 2)] * 2
+    assert [finding["text"].split()[0] for finding in findings] == ["10.0.0.1:40000", "10.0.0.2:1883"]
+
+
 def test_a_slow_answer_is_no_stall(scene: Any) -> None:
     talk = scene.talk().connect()
     for number in range(1, 4):
