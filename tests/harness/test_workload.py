@@ -1,5 +1,8 @@
 """Workloads: the files that load tests, forecasts and verdicts read."""
 
+from dataclasses import fields
+from pathlib import Path
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -92,3 +95,18 @@ WORKLOADS = st.builds(
 @given(WORKLOADS)
 def test_what_is_written_is_read_back(workload: Workload) -> None:
     assert parse(as_toml(workload), "x.toml") == workload
+
+
+def test_every_key_is_explained_in_the_docs() -> None:
+    page = (Path(__file__).parents[2] / "docs" / "workloads.md").read_text()
+    for entry in (*fields(Workload), *fields(Flow)):
+        if entry.name != "flows":
+            assert f"| `{entry.name}` |" in page
+            assert entry.metadata["says"] in page
+    assert all(f"`{name}`" in page for name in (*FEATURES, *names()))
+
+
+def test_the_example_in_the_docs_is_a_workload() -> None:
+    page = (Path(__file__).parents[2] / "docs" / "workloads.md").read_text()
+    example = page.partition("```toml\n")[2].partition("```")[0]
+    assert parse(example, "workloads.md").flows[0].topic_of(3) == "dogs/3/position"
