@@ -1,0 +1,114 @@
+"""``mqproof crash``: brokers that mqproof starts are killed, stopped, cut off and filled under load."""
+
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+if TYPE_CHECKING:
+    from mqproof.harness.crash.rounds import Outcome
+    from mqproof.harness.targets.target import Target
+
+HELP = """Disturb brokers under load, and account for every message afterwards.
+
+TARGET is a broker to start here: rabbitmq-amqp, mosquitto, embedded-amqp, embedded-mqtt (the default: rabbitmq-amqp
+and mosquitto). Each round does everything once: kill -9, SIGSTOP, every connection cut, a partition, a full queue, and
+for MQTT a restart at each step of QoS 2's handshake. Brokers are disturbed side by side.
+
+\b
+Exit codes:
+  0    every promise was kept, or is known not to be
+  1    deviations
+  2    wrong usage
+  3    a broker is not installed or does not start
+  5    nothing deviates, but some rounds are inconclusive
+  130  interrupted
+"""
+DEFAULT = ["rabbitmq-amqp", "mosquitto-mqtt"]
+
+
+def crash(
+    targets: Annotated[list[str] | None, typer.Argument(metavar="TARGET", show_default=False)] = None,
+    rounds: Annotated[int, typer.Option(min=1, help="How often everything is done.")] = 1,
+    disruption: Annotated[list[str] | None, typer.Option(metavar="NAME", help="Only this (repeatable).")] = None,
+    out: Annotated[Path | None, typer.Option(metavar="DIR", help="The run directory.", show_default=False)] = None,
+    markdown: Annotated[Path | None, typer.Option(metavar="FILE", help="Write docs/crash-recovery.md.")] = None,
+) -> None:
+    """Disturb brokers under load."""  # replaced by HELP
+    from mqproof.harness.cli.exits import CONFORMS, DEVIATES, NOTHING, UNREACHABLE, USAGE
+    from mqproof.harness.crash.report import page, save
+    from mqproof.harness.run import Run, new_folder
+    from mqproof.harness.targets.errors import TargetError
+    from mqproof.harness.targets.target import BadTarget
+    from mqproof.harness.verdicts import Verdict
+
+    run = Run()
+    try:
+        plans = [part for word in targets or DEFAULT for part in _parts(*_plan(word, disruption or []))]
+        with ThreadPoolExecutor(len(plans)) as pool:
+            done = list(pool.map(lambda each: _rounds(each[0], each[1], each[2], rounds), plans))
+    except BadTarget as error:
+        raise _fail(error, USAGE) from None
+    except TargetError as error:
+        raise _fail(error, UNREACHABLE) from None
+    outcomes = [outcome for _, found in done for outcome in found]
+    folder = out or new_folder()
+    folder.mkdir(parents=True, exist_ok=True)
+    save(folder, run, [target for target, _ in done], outcomes)
+    if markdown:
+        versions = {target.driver or "": f"{target.product} {target.version}" for target, _ in done}
+        markdown.write_text(page(outcomes, versions), encoding="utf-8")
+    verdicts = {outcome.verdict for outcome in outcomes}
+    typer.echo(f"{len(outcomes)} disruptions; the numbers are in {folder}")
+    code = DEVIATES if Verdict.DEVIATES in verdicts else NOTHING if Verdict.INCONCLUSIVE in verdicts else CONFORMS
+    raise typer.Exit(code)
+
+
+crash.__doc__ = HELP
+
+
+def _fail(error: Exception, code: int) -> typer.Exit:
+    typer.echo(f"mqproof: {error}", err=True)
+    return typer.Exit(code)
+
+
+def _plan(word: str, names: list[str]) -> tuple[str, str, list[str]]:
+    """Return driver, protocol and what to do. Raises BadTarget."""
+    from mqproof.harness.crash.rounds import disruptions
+    from mqproof.harness.targets.opening import plan
+    from mqproof.harness.targets.target import BadTarget, Target
+
+    planned = plan(word)
+    if isinstance(planned, Target):
+        raise BadTarget(f"{planned.redacted_url} is not ours to kill: name a broker to start, such as {DEFAULT[0]}")
+    driver, protocols = planned
+    if len(protocols) != 1:
+        raise BadTarget(f"{word} speaks {' and '.join(protocols)}: write {word}-{protocols[0]}")
+    known = disruptions(driver.name, protocols[0])
+    for name in names:
+        if name not in known:
+            raise BadTarget(f"--disruption {name}: {word} has {'; '.join(known)}")
+    return driver.name, protocols[0], names or known
+
+
+def _parts(driver: str, protocol: str, names: list[str]) -> list[tuple[str, str, list[str]]]:
+    """Share the work out between two brokers: one for the loads, one for the restarts in mid-handshake."""
+    from mqproof.harness.crash.disruptions import DISRUPTIONS
+
+    under_load = [name for name in names if name in DISRUPTIONS]
+    in_handshake = [name for name in names if name not in DISRUPTIONS]
+    return [(driver, protocol, part) for part in (under_load, in_handshake) if part]
+
+
+def _rounds(driver: str, protocol: str, names: list[str], rounds: int) -> "tuple[Target, list[Outcome]]":
+    from mqproof.harness.crash.report import line
+    from mqproof.harness.crash.rounds import crash_broker, disturb
+
+    outcomes = []
+    with crash_broker(driver, protocol) as (broker, target):
+        for _ in range(rounds):
+            for name in names:
+                outcomes.append(disturb(broker, target, name))
+                typer.echo(line(outcomes[-1]))
+        return target, outcomes

@@ -1,0 +1,1 @@
+"""Crashes, pauses, cuts, partitions and full queues under load, and what became of every message."""

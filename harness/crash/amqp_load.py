@@ -1,0 +1,158 @@
+"""An AMQP 0-9-1 load: persistent messages with confirms into a durable queue, and a consumer that acknowledges."""
+
+import time
+from typing import Any
+
+from mqproof.dissectors.amqp.codec import Method
+from mqproof.harness.crash.history import History
+from mqproof.harness.crash.load import PACE, Lost, Numbers, Worker, arrived, body_of
+from mqproof.harness.targets.target import Target
+from mqproof.harness.wires.amqp import AmqpWire
+from mqproof.harness.wires.amqp_message import Event, Message
+from mqproof.harness.wires.amqp_verbs import Things
+from mqproof.harness.wires.base import End, Ended
+
+ANSWER = 2.0  # seconds after which a broker that says nothing is given up, as a client's heartbeat would
+BATCH = 10
+PREFETCH = 20
+THINGS = Things(lambda kind: f"mqproof-crash-{kind}")
+
+
+class _AmqpWorker(Worker):
+    """What publisher and consumer share."""
+
+    def __init__(self, target: Target, queue: str, history: History) -> None:
+        super().__init__(history)
+        self._target, self._queue = target, queue
+        self._wire: AmqpWire | None = None
+
+    @property
+    def wire(self) -> AmqpWire:
+        """The connection. Raises Lost where there is none."""
+        if self._wire is None:
+            raise Lost
+        return self._wire
+
+    def connect(self) -> None:
+        """Connect and open a channel. Raises Blocked."""
+        self._wire = AmqpWire(self._target, THINGS)
+        self._wire.open()
+
+    def leave(self) -> None:
+        """Reset the connection."""
+        if self._wire is not None:
+            self._wire.cut()
+            self._wire = None
+
+    def next_event(self, seconds: float) -> Event | None:
+        """Return the next event, None when none comes in time. Raises Lost."""
+        self.wire.transcript.lines.clear()
+        event = self.wire.next_event(time.monotonic() + seconds)
+        if isinstance(event, Ended):
+            if event.end is End.TIMEOUT:
+                return None
+            raise Lost
+        if event.name in ("channel.close", "connection.close"):
+            raise Lost
+        return event
+
+
+class AmqpPublisher(_AmqpWorker):
+    """Publishes in batches and waits for their confirms; what was not confirmed is not published again."""
+
+    def __init__(self, target: Target, queue: str, history: History) -> None:
+        super().__init__(target, queue, history)
+        self._numbers = Numbers(history)
+        self._open: dict[int, int] = {}  # delivery tag -> number
+        self._tag = 0
+
+    def connect(self) -> None:
+        """Connect and ask for confirms."""
+        super().connect()
+        self.wire.call("confirm.select")
+        self._open, self._tag = {}, 0
+
+    def work(self) -> None:
+        """Publish a batch and see it confirmed. Raises Lost."""
+        for _ in range(BATCH):
+            number = self._numbers.take()
+            self._tag += 1
+            self._open[self._tag] = number
+            self.wire.send_content("", self._queue, body_of(number), properties={"delivery_mode": 2})
+        while self._open:
+            event = self.next_event(ANSWER)
+            if event is None:
+                raise Lost
+            if isinstance(event, Method) and event.name in ("basic.ack", "basic.nack"):
+                self._answered(event)
+        self.pause(PACE * BATCH)
+
+    def _answered(self, event: Method) -> None:
+        tag, multiple = event.arguments["delivery_tag"], event.arguments["multiple"]
+        for each in [each for each in self._open if each == tag or (multiple and each <= tag)]:
+            number = self._open.pop(each)
+            if event.name == "basic.ack":
+                self._numbers.confirm(number)
+            else:
+                self.history.sent[number].refused = True
+
+
+class AmqpConsumer(_AmqpWorker):
+    """Acknowledges every message, and notes it as settled when a round trip behind that has been answered."""
+
+    def connect(self) -> None:
+        """Connect and consume."""
+        super().connect()
+        self.wire.consume(self._queue, prefetch=PREFETCH)
+        self._quiet = time.monotonic()
+
+    def work(self) -> None:
+        """Take what comes for a moment, and settle it. Raises Lost."""
+        taken: list[Message] = []
+        event = self.next_event(0.1)
+        while isinstance(event, Message) and len(taken) < PREFETCH:
+            arrived(self.history, event.body, marked=event.redelivered, connection=self.connections)
+            taken.append(event)
+            event = self.next_event(0.001) if len(taken) < PREFETCH else None
+        if taken:
+            self._settle(taken)
+        elif time.monotonic() - self._quiet > ANSWER:
+            self._round_trip()
+
+    def _settle(self, taken: list[Message]) -> None:
+        self.wire.ack(taken[-1].delivery_tag, multiple=True)
+        self._round_trip()
+        now = time.monotonic()
+        for message in taken:
+            self.history.settled.setdefault(int(message.body), now)
+
+    def _round_trip(self) -> None:
+        """Ask something and wait for the answer; messages that come before it are noted. Raises Lost."""
+        self.wire.send("basic.qos", prefetch_count=PREFETCH)
+        held: list[Message] = []
+        until = time.monotonic() + ANSWER
+        while (event := self.next_event(max(until - time.monotonic(), 0.01))) is not None:
+            if event.name == "basic.qos-ok":
+                self._quiet = time.monotonic()
+                break
+            if isinstance(event, Message):
+                arrived(self.history, event.body, marked=event.redelivered, connection=self.connections)
+                held.append(event)
+        else:
+            raise Lost
+        if held:
+            self._settle(held)
+
+
+def declare(target: Target, queue: str, **arguments: Any) -> None:
+    """Make a durable queue. Raises Blocked."""
+    wire = AmqpWire(target, THINGS).open()
+    wire.call("queue.declare", queue=queue, durable=True, arguments=arguments)
+    wire.close_connection()
+
+
+def remove(target: Target, queue: str) -> None:
+    """Delete a queue. Raises Blocked."""
+    wire = AmqpWire(target, THINGS).open()
+    wire.call("queue.delete", queue=queue)
+    wire.close_connection()

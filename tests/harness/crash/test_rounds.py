@@ -1,0 +1,109 @@
+"""Disruptions end to end: embedded brokers keep their promises, lying ones are found out, real ones run once."""
+
+import json
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import jsonschema
+import pytest
+from mqproof.harness.crash import rounds
+from mqproof.harness.crash.disruptions import DISRUPTIONS, Scene, cut
+from mqproof.harness.crash.handshakes import STEPS, interrupted
+from mqproof.harness.crash.load import wait_for
+from mqproof.harness.verdicts import Verdict
+
+ROOT = Path(__file__).parents[3]
+COMMAND = [sys.executable, "-P", "-m", "mqproof.harness.cli", "crash"]
+
+
+@pytest.mark.parametrize("protocol", ["amqp", "mqtt"])
+def test_the_embedded_broker_keeps_its_promises_when_it_is_cut_off(protocol: str) -> None:
+    with rounds.crash_broker("embedded", protocol) as (broker, target):
+        for name in ("cut", "fill"):
+            outcome = rounds.disturb(broker, target, name)
+            assert (outcome.verdict, outcome.error, outcome.problems) == (Verdict.CONFORMS, "", [])
+            assert outcome.numbers["confirmed"] >= rounds.BEFORE + rounds.AFTER
+
+
+@pytest.mark.parametrize("step", STEPS)
+def test_a_connection_cut_at_each_step_of_qos_2_delivers_once(step: str) -> None:
+    with rounds.crash_broker("embedded", "mqtt") as (_, target):
+        pair = interrupted(target, step, lambda: None)  # the connections are closed, the sessions stay
+        assert pair.history.problems() == []
+        assert pair.sessions_lost == 0
+        pair.close()
+
+
+def faulty(fault: str, **options: float) -> Callable[[Scene], None]:
+    """A disruption that makes the broker lie from now on."""
+
+    def disrupt(scene: Scene) -> None:
+        scene.saboteur.fault(fault, **options)  # type: ignore[arg-type]
+
+    return disrupt
+
+
+@pytest.mark.parametrize(
+    ("protocol", "fault", "kind"),
+    [
+        ("amqp", "lost-publish", "confirmed-lost"),
+        ("amqp", "lost-delivery", "confirmed-lost"),
+        ("mqtt", "lost-publish", "confirmed-lost"),
+        ("mqtt", "duplicate-delivery", "duplicated"),
+    ],
+)
+def test_a_broker_that_lies_is_found_out(
+    monkeypatch: pytest.MonkeyPatch, protocol: str, fault: str, kind: str
+) -> None:
+    monkeypatch.setattr(rounds, "DRAIN", 0.5)
+    monkeypatch.setitem(DISRUPTIONS, "lie", faulty(fault, probability=0.2))
+    with rounds.crash_broker("embedded", protocol) as (broker, target):
+        outcome = rounds.disturb(broker, target, "lie")
+    assert outcome.verdict is Verdict.DEVIATES
+    assert kind in {problem.kind for problem in outcome.problems}
+
+
+def lost_acks(scene: Scene) -> None:
+    """Acknowledgements are lost for a while, and then the connections."""
+    with scene.saboteur.fault("lost-ack", probability=0.5) as fault:
+        assert wait_for(lambda: fault.count >= 20, 10.0)
+    cut(scene)
+
+
+def test_a_broker_that_forgets_acknowledgements_is_found_out(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(DISRUPTIONS, "lie", lost_acks)
+    with rounds.crash_broker("embedded", "amqp") as (broker, target):
+        outcome = rounds.disturb(broker, target, "lie")
+    assert "acknowledged-back" in {problem.kind for problem in outcome.problems}
+
+
+@pytest.mark.real_broker
+def test_one_round_on_real_brokers(tmp_path: Path) -> None:
+    words = [*COMMAND, "--out", str(tmp_path), "--markdown", str(tmp_path / "page.md")]
+    done = subprocess.run(words, capture_output=True, text=True, timeout=300, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+    data = json.loads((tmp_path / "run.json").read_text())
+    jsonschema.validate(data, json.loads((ROOT / "harness" / "run.schema.json").read_text()))
+    assert data["complete"]
+    assert {load["target"] for load in data["loads"]} == {"rabbitmq-amqp", "mosquitto-mqtt"}
+    page = (tmp_path / "page.md").read_text()
+    assert all(f"| {name} | 1 |" in page for name in (*DISRUPTIONS, f"soft restart, {STEPS[0]}"))
+
+
+@pytest.mark.parametrize(
+    ("words", "says"),
+    [
+        (["amqp://localhost"], "is not ours to kill"),
+        (["embedded"], "write embedded-amqp"),
+        (["embedded-amqp", "--disruption", "earthquake"], "--disruption earthquake: embedded-amqp has"),
+        (["embedded-amqp", "--disruption", "kill"], "--disruption kill: embedded-amqp has"),
+        (["nobody"], "is no target"),
+    ],
+)
+def test_nonsense_is_refused_in_one_line(words: list[str], says: str) -> None:
+    done = subprocess.run([*COMMAND, *words], capture_output=True, text=True, timeout=60, check=False)
+    assert done.returncode == 2
+    assert says in done.stderr
+    assert done.stderr.count("\n") == 1
