@@ -181,8 +181,8 @@ def test_what_one_client_has_seen_done_another_client_sees(wires):
 def test_end_of_a_connection_takes_its_exclusive_and_auto_delete_queues(wires, end):
     owner, other = wires(), wires()
     exclusive = owner.queue()
-    left = owner.queue(shared=True, auto_delete=True, durable=False)
-    unused = owner.queue(shared=True, auto_delete=True, durable=False)
+    left = owner.queue(shared=True, auto_delete=True)
+    unused = owner.queue(shared=True, auto_delete=True)
     owner.consume(left)
     getattr(owner, end)()
     other.must_lose(exclusive)

@@ -8,12 +8,14 @@ import ast
 import re
 from collections import Counter
 from collections.abc import Iterator
+from fnmatch import fnmatchcase
 from pathlib import Path
 
 import pytest
 from mqproof.dissectors.amqp.tables import REPLY_CODES
 from mqproof.harness.statements.index import tests_by_statement as claims
 from mqproof.harness.statements.registry import SPECS, load, statements
+from mqproof.harness.targets.profile import all_profiles
 
 SUITES = Path(__file__).parent.parent.parent / "suites"
 FILES = sorted(SUITES.rglob("*.py"))
@@ -66,6 +68,19 @@ def test_no_two_tests_share_a_name(folder):
 def test_no_suite_names_a_broker(path):
     text = path.read_text(encoding="utf-8").replace(NAMED_BY_EXTENSIONS, "")
     assert BROKERS.findall(text) == []
+
+
+@pytest.mark.parametrize(("name", "profile"), all_profiles(), ids=lambda value: value if type(value) is str else "")
+def test_a_known_deviation_names_a_test_of_its_statement(name, profile):
+    """By function: parameters in brackets are compared when the test runs."""
+    lost = [
+        entry["test"]
+        for entry in profile.get("known", ())
+        if not any(
+            fnmatchcase(test, f"*{entry['test'].partition('[')[0]}*") for test in claims().get(entry["statement"], [])
+        )
+    ]
+    assert lost == []
 
 
 def test_every_reply_code_is_provoked_or_has_a_reason():
