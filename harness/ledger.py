@@ -15,19 +15,31 @@ from typing import Any, Self
 from mqproof.harness.intervals import Intervals
 
 SHOWN = 5  # examples of lost messages that findings name
+# Why a copy is missing. Only the last one accuses the broker.
+UNCONFIRMED = "unconfirmed when its connection ended"
+NOT_SUBSCRIBED = "subscription not yet active"
+IN_FLIGHT = "in flight at the end"
+WORKER_DIED = "a worker of ours died"
+LIMIT = "a limit of the broker, by its own drop counter"
 UNEXPLAINED = "unexplained"
-COUNTS = ("reordered", "reordered_by", "corrupted", "foreign", "redelivered", "repeats")
+COUNTS = ("reordered", "reordered_by", "corrupted", "foreign", "redelivered", "repeats", "dropped_by_broker")
+ALL = "*"  # an excuse for every route
 
 
 @dataclass(slots=True)
 class Published:
-    """One publisher's side. ``refused``: the broker said no (nack); ``excused``: why a loss is not the broker's."""
+    """One publisher's side. ``refused``: the broker said no (nack).
+
+    ``excused``: by route and cause, what is not the broker's if it is lost. ``gaps``: by route and cause, numbers with
+    which a gap began that is not the broker's; it ends with the next number that arrived.
+    """
 
     sent: Intervals = field(default_factory=Intervals)
     confirmed: Intervals = field(default_factory=Intervals)
     refused: Intervals = field(default_factory=Intervals)
     routes: set[str] = field(default_factory=set)
-    excused: dict[str, Intervals] = field(default_factory=dict)
+    excused: dict[tuple[str, str], Intervals] = field(default_factory=dict)
+    gaps: dict[tuple[str, str], set[int]] = field(default_factory=dict)
 
 
 @dataclass(slots=True)
@@ -81,6 +93,7 @@ class Ledger:
         self.foreign = 0
         self.redelivered = 0
         self.repeats = 0  # found elsewhere
+        self.dropped_by_broker = 0  # by its own counters, while the load ran
 
     # -- the publisher's side --------------------------------------------------------------------------------------
 
@@ -100,9 +113,29 @@ class Ledger:
         """Note that the broker refused messages (basic.nack, a reason code of 0x80 or more)."""
         self._publisher(publisher).refused.add(first, stop)
 
-    def excuse(self, cause: str, publisher: int, first: int, stop: int | None = None) -> None:
+    def excuse(self, cause: str, publisher: int, first: int, stop: int | None = None, *, route: str = ALL) -> None:
         """Give a cause for the case that these messages are lost; the first cause given counts."""
-        self._publisher(publisher).excused.setdefault(cause, Intervals()).add(first, stop)
+        self._publisher(publisher).excused.setdefault((route, cause), Intervals()).add(first, stop)
+
+    def excuse_gap(self, cause: str, publisher: int, first: int, *, route: str = ALL) -> None:
+        """Give a cause for what is missing from ``first`` to before the next number that arrives on the route."""
+        self._publisher(publisher).gaps.setdefault((route, cause), set()).add(first)
+
+    def excuse_route(self, cause: str, route: str) -> None:
+        """Give a cause for everything that is missing on a route, whoever published it."""
+        for books in self.publishers.values():
+            if route in (books.routes or {""}):
+                for start, stop in books.sent:
+                    books.excused.setdefault((route, cause), Intervals()).add(start, stop)
+
+    def adopt(self, publisher: int, *routes: str) -> None:
+        """Take what arrived of a publisher whose own books are lost with its worker for all that it published."""
+        books = self._publisher(publisher)
+        books.routes.update(routes)
+        for route in sorted(books.routes) or [""]:
+            books.sent.update(self._seen(route, publisher))
+        for start, stop in books.sent:
+            self.excuse(WORKER_DIED, publisher, start, stop)
 
     # -- the consumer's side ---------------------------------------------------------------------------------------
 
@@ -159,8 +192,10 @@ class Ledger:
             ours.confirmed.update(theirs.confirmed)
             ours.refused.update(theirs.refused)
             ours.routes |= theirs.routes
-            for cause, numbers in theirs.excused.items():
-                ours.excused.setdefault(cause, Intervals()).update(numbers)
+            for key, numbers in theirs.excused.items():
+                ours.excused.setdefault(key, Intervals()).update(numbers)
+            for key, starts in theirs.gaps.items():
+                ours.gaps.setdefault(key, set()).update(starts)
         for (route, publisher), theirs_in in other.arrivals.items():
             ours_in = self._arrived(route, publisher)
             ours_in.seen.update(theirs_in.seen)
@@ -170,6 +205,7 @@ class Ledger:
         self.note_order(other.reordered, other.reordered_by)
         self.note_repeats(other.repeats)
         self.note_strange(corrupted=other.corrupted, foreign=other.foreign, redelivered=other.redelivered)
+        self.dropped_by_broker += other.dropped_by_broker
 
     def missing(self) -> Iterable[tuple[int, str, Intervals]]:
         """Yield publisher, route and numbers of all copies that did not arrive."""
@@ -190,13 +226,14 @@ class Ledger:
         examples = []
         confirmed_lost = 0
         for publisher, route, lost in self.missing():
-            books = self.publishers[publisher]
-            confirmed_lost += len(lost.both(books.confirmed))
-            examples += [_example(publisher, route, start, stop) for start, stop in lost]
-            for cause, numbers in sorted(books.excused.items()):
-                causes[cause] += len(lost.both(numbers))
-                lost = lost.minus(numbers)
-            causes[UNEXPLAINED] += len(lost)
+            confirmed_lost += len(lost.both(self.publishers[publisher].confirmed))
+            for cause, numbers in self.explained(publisher, route, lost):
+                causes[cause] += len(numbers)
+                if cause == UNEXPLAINED:
+                    examples += [_example(publisher, route, start, stop) for start, stop in numbers]
+        if by_limit := min(causes[UNEXPLAINED], self.dropped_by_broker):
+            causes[UNEXPLAINED] -= by_limit
+            causes[LIMIT] += by_limit
         unexpected, distinct = self._judge_arrivals()
         return Findings(
             published=sum(len(books.sent) for books in self.publishers.values()),
@@ -215,6 +252,30 @@ class Ledger:
             lost_by_cause={cause: count for cause, count in causes.items() if count},
             examples=tuple(examples[:SHOWN]),
         )
+
+    def explained(self, publisher: int, route: str, lost: Intervals) -> Iterable[tuple[str, Intervals]]:
+        """Yield the causes of one publisher's losses on one route and the numbers of each; the unexplained last."""
+        books = self.publishers[publisher]
+        for (where, cause), numbers in sorted(books.excused.items(), key=lambda item: item[0]):
+            if where in (ALL, route) and len(known := lost.both(numbers)):
+                yield cause, known
+                lost = lost.minus(numbers)
+        for (where, cause), starts in sorted(books.gaps.items(), key=lambda item: item[0]):
+            if where in (ALL, route):
+                gaps = Intervals((first, self._next_seen(route, publisher, first)) for first in sorted(starts))
+                if len(known := lost.both(gaps)):
+                    yield cause, known
+                    lost = lost.minus(gaps)
+        if len(lost):
+            yield UNEXPLAINED, lost
+
+    def _next_seen(self, route: str, publisher: int, first: int) -> int:
+        """Return the first number from ``first`` on that arrived; beyond all that was sent where none did."""
+        for start, stop in self._seen(route, publisher):
+            if stop > first:
+                return max(start, first)
+        sent = [stop for _, stop in self.publishers[publisher].sent]
+        return max([*sent, first])
 
     def _judge_arrivals(self) -> tuple[int, int]:
         """Return how many numbers arrived that were not meant to, and how many that were."""
@@ -256,7 +317,8 @@ class Ledger:
             "publishers": [
                 [
                     publisher, books.sent.plain(), books.confirmed.plain(), books.refused.plain(), sorted(books.routes),
-                    {cause: numbers.plain() for cause, numbers in books.excused.items()},
+                    [[*key, numbers.plain()] for key, numbers in books.excused.items()],
+                    [[*key, sorted(starts)] for key, starts in books.gaps.items()],
                 ]
                 for publisher, books in self.publishers.items()
             ],
@@ -271,10 +333,12 @@ class Ledger:
     def from_plain(cls, data: dict[str, Any]) -> Self:
         """Return the ledger that ``plain`` described."""
         ledger = cls()
-        for publisher, sent, confirmed, refused, routes, excused in data["publishers"]:
-            causes = {cause: Intervals(ranges) for cause, ranges in excused.items()}
-            books = Published(Intervals(sent), Intervals(confirmed), Intervals(refused), set(routes), causes)
-            ledger.publishers[publisher] = books
+        for publisher, sent, confirmed, refused, routes, excused, gaps in data["publishers"]:
+            ledger.publishers[publisher] = Published(
+                Intervals(sent), Intervals(confirmed), Intervals(refused), set(routes),
+                {(route, cause): Intervals(ranges) for route, cause, ranges in excused},
+                {(route, cause): set(starts) for route, cause, starts in gaps},
+            )  # fmt: skip
         for route, publisher, seen, total, highest in data["arrivals"]:
             ledger.arrivals[route, publisher] = Arrived(Intervals(seen), total, dict(highest))
         for name in COUNTS:

@@ -18,6 +18,12 @@ class Thresholds:
     max_p99: str = ""
     max_lost: int | None = None
     min_rate: float | None = None
+    max_duplicated: int | None = None
+
+    def check_wording(self) -> None:
+        """Raise BadThreshold where a bound cannot be read."""
+        if self.max_p99:
+            microseconds(self.max_p99)
 
     def check(self, result: dict[str, Any]) -> list[dict[str, Any]]:
         """Return one row per bound: ``rule``, ``value``, ``bound``, ``passes``. Raises BadThreshold."""
@@ -27,6 +33,8 @@ class Thresholds:
             rows.append(_at_most("p99 (us)", result["metrics"]["latency_us"]["p99"], bound))
         if self.max_lost is not None:
             rows.append(_at_most("lost", result["ledger"]["lost"], self.max_lost))
+        if self.max_duplicated is not None:
+            rows.append(_at_most("duplicated", result["ledger"]["duplicated"], self.max_duplicated))
         if self.min_rate is not None:
             value = result["metrics"]["delivery_rate_msg_s"]
             passes = value is not None and value >= self.min_rate

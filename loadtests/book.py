@@ -2,11 +2,13 @@
 
 import time
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Self
 
 from mqproof.harness.histograms import Latencies
 from mqproof.harness.ledger import Ledger
 from mqproof.loadtests.messages import Stamp, read, write
+
+PLAIN = ("started", "stopped", "first_delivery", "last_delivery", "errors", "counts", "figures")
 
 
 @dataclass(slots=True)
@@ -45,6 +47,8 @@ class Book:
     last_delivery: float | None = None
     errors: dict[str, int] = field(default_factory=dict)
     counts: dict[str, int] = field(default_factory=dict)  # of what a scenario does on purpose, and of what it sees
+    outages: dict[str, list[tuple[float, float]]] = field(default_factory=dict)  # client -> (start, length) in s
+    figures: dict[str, float] = field(default_factory=dict)  # sums that workers' books add up, by name
     _publishers: int = 0
 
     def publisher(self) -> Publisher:
@@ -82,7 +86,38 @@ class Book:
         for mine, theirs in ((self.errors, other.errors), (self.counts, other.counts)):
             for name, count in theirs.items():
                 mine[name] = mine.get(name, 0) + count
+        for who, spans in other.outages.items():
+            self.outages.setdefault(who, []).extend(spans)
+        for name, value in other.figures.items():
+            self.figures[name] = self.figures.get(name, 0.0) + value
         self.skip(other)
+
+    def join(self, other: "Book") -> None:
+        """Merge the book of a worker that ran at the same time: the rates are of all together."""
+        self.merge(other)
+        self.started = min(self.started, other.started)
+        for name, pick in (("stopped", max), ("first_delivery", min), ("last_delivery", max)):
+            known = [value for value in (getattr(self, name), getattr(other, name)) if value is not None]
+            setattr(self, name, pick(known) if known else None)
+
+    def plain(self) -> dict[str, Any]:
+        """Return the book as data that a worker sends."""
+        return {
+            "ledger": self.ledger.plain(),
+            "latencies": {name: each.plain() for name, each in self.latencies.items()},
+            "outages": {who: [list(span) for span in spans] for who, spans in self.outages.items()},
+            **{name: getattr(self, name) for name in PLAIN},
+        }
+
+    @classmethod
+    def from_plain(cls, data: dict[str, Any]) -> Self:
+        """Return the book that ``plain`` described."""
+        book = cls(ledger=Ledger.from_plain(data["ledger"]))
+        book.latencies = {name: Latencies.from_plain(each) for name, each in data["latencies"].items()}
+        book.outages = {who: [(start, length) for start, length in spans] for who, spans in data["outages"].items()}
+        for name in PLAIN:
+            setattr(book, name, data[name])
+        return book
 
     def delivered(self, consumer: str, payload: bytes, *, redelivered: bool = False) -> None:
         """Book a delivery and its end-to-end latency."""
@@ -118,7 +153,19 @@ class Book:
             "histograms": {name: each.plain() for name, each in sorted(self.latencies.items())},
             "errors": self.errors,
             "counts": self.counts,
+            "unavailability": _unavailability(self.outages),
         }
+
+
+def _unavailability(outages: dict[str, list[tuple[float, float]]]) -> dict[str, dict[str, float]]:
+    """Return for each client how often and how many seconds it could not do its work."""
+    return {
+        who: {
+            "times": len(spans), "seconds": round(sum(length for _, length in spans), 3),
+            "longest_s": round(max(length for _, length in spans), 3),
+        }
+        for who, spans in sorted(outages.items())
+    }  # fmt: skip
 
 
 def _rate(count: int, start: float | None, end: float | None) -> float | None:

@@ -1,6 +1,7 @@
-"""The load process: reads settings from standard input, runs Locust headless, writes the result to standard output.
+"""The load process: reads settings from standard input, runs Locust, writes the result to standard output.
 
-It is a process of its own because gevent patches the standard library, which must not happen to anything else.
+It is a process of its own because gevent patches the standard library, which must not happen to anything else. It is
+also the worker process of a distributed run.
 """
 
 from gevent import monkey
@@ -9,6 +10,7 @@ monkey.patch_all()
 
 import importlib  # noqa: E402
 import json  # noqa: E402
+import logging  # noqa: E402
 import os  # noqa: E402
 import signal  # noqa: E402
 import sys  # noqa: E402
@@ -38,22 +40,99 @@ def run(settings: Settings, interrupted: Event) -> dict[str, Any]:
     runner.start(settings.users, spawn_rate=max(settings.users, 1))
     _wait(settings, scenario, interrupted)
     scenario.close_counter()
+    importlib.import_module("mqproof.loadtests.hosting").keep_html(settings, environment)
     runner.quit()
     scenario.stop()
     result: dict[str, Any] = scenario.book.result()
-    return {**result, "interrupted": interrupted.is_set(), "duration_s": round(_lasted(scenario), 3)}
+    return {**result, "interrupted": interrupted.is_set(), "duration_s": round(_lasted(scenario), 3),
+            "figures": scenario.figures()}  # fmt: skip
 
 
 def _run_engine(settings: Settings, interrupted: Event) -> dict[str, Any]:
-    from mqproof.loadtests.engine.running import Engine
-    from mqproof.loadtests.scenarios.catalogue import stages_of
+    from mqproof.loadtests import hosting
 
-    target = settings.target.with_(product=settings.product)
-    engine = Engine(target, stages_of(settings), settings.prefix, lambda name, messages, octets: None)
-    watch = gevent.spawn(_watch, settings, engine, interrupted)
-    engine.run(interrupted)
-    watch.kill()
-    return engine.result(interrupted.is_set())
+    environment = Environment(user_classes=[hosting.Publisher], host=settings.target.redacted_url)
+    workers: list[Any] = []
+    try:
+        _create_runner(settings, environment, interrupted, workers)
+        if settings.web_port:
+            _await_web(settings, environment, interrupted)
+        engine = hosting.engine_of(settings, environment)
+        watch = gevent.spawn(_watch, settings, engine, interrupted)
+        server = _serve_metrics(settings, engine)
+        if not settings.web_port:
+            hosting.show_users(environment, settings.users)
+        engine.run(interrupted)
+        result = engine.result(interrupted.is_set())
+        hosting.finish(settings, engine, environment)
+        watch.kill()
+        if server is not None:
+            server.stop()
+        return result
+    finally:
+        if environment.runner is not None:
+            environment.runner.quit()
+        for worker in workers:
+            worker.stdin.close()
+            worker.wait(timeout=20)
+
+
+def _create_runner(settings: Settings, environment: Environment, interrupted: Event, workers: list[Any]) -> None:
+    from mqproof.loadtests import hosting
+
+    if settings.role == "local" and settings.processes == 1:
+        environment.create_local_runner()
+        return
+    is_here = settings.role == "local"
+    host, port = ("127.0.0.1", _free_port()) if is_here else ("*", settings.master_port)
+    environment.create_master_runner(host, port)
+    if is_here:
+        workers += hosting.spawn_workers(settings, port)
+    elif settings.show_progress:
+        sys.stderr.write(f"waiting for {settings.expect_workers} workers on port {port}\n")
+    hosting.await_workers(environment, settings.processes if is_here else settings.expect_workers, interrupted)
+
+
+def _free_port() -> int:
+    from mqproof.harness.targets.drivers.ports import Port
+
+    port = Port.reserve()
+    port.release()
+    return port.number
+
+
+def _await_web(settings: Settings, environment: Environment, interrupted: Event) -> None:
+    """Serve Locust's web UI and wait until somebody starts the run there; its Stop button ends it."""
+    started = Event()
+    events: Any = environment.events
+    events.test_start.add_listener(lambda **_: started.set())
+    events.test_stopping.add_listener(lambda **_: interrupted.set())
+    environment.create_web_ui(settings.web_host, settings.web_port)
+    gevent.spawn(importlib.import_module("locust.stats").stats_history, environment.runner)
+    sys.stderr.write(f"start the run at http://{settings.web_host}:{settings.web_port}\n")
+    while not started.wait(TICK) and not interrupted.is_set():
+        pass
+
+
+def _serve_metrics(settings: Settings, engine: Any) -> Any:
+    if not settings.metrics_port:
+        return None
+    from mqproof.loadtests.metrics import serve
+
+    return serve(engine, settings.metrics_port)
+
+
+def _work(settings: Settings, interrupted: Event) -> None:
+    """Be a worker until the master says that all is over, or our parent is gone."""
+    from mqproof.loadtests import hosting
+
+    environment = Environment(user_classes=[hosting.Publisher])
+    runner = environment.create_worker_runner(settings.master_host, settings.master_port)
+    hosting.be_worker(settings, environment)
+    parent = os.getppid()
+    while not interrupted.wait(TICK) and os.getppid() == parent and runner.greenlet.greenlets:
+        pass
+    os._exit(0)
 
 
 def _watch(settings: Settings, engine: Any, interrupted: Event) -> None:
@@ -63,7 +142,7 @@ def _watch(settings: Settings, engine: Any, interrupted: Event) -> None:
         if os.getppid() != parent:
             interrupted.set()
         if settings.show_progress:
-            sys.stderr.write(f"\r\x1b[K{engine.progress()}")
+            sys.stderr.write(f"\r\x1b[K{engine.progress()[:78]}")
             sys.stderr.flush()
 
 
@@ -92,10 +171,13 @@ def _show(scenario: Any, left: float) -> None:
 def main() -> None:
     """Run what standard input asks for. Exit code 0, or 4 with one line on standard error."""
     settings = Settings.from_plain(json.loads(sys.stdin.readline()))
+    logging.disable(logging.WARNING)  # Locust's; what matters is in the result
     interrupted = Event()
     for number in (signal.SIGINT, signal.SIGTERM):
         gevent.signal_handler(number, interrupted.set)
     try:
+        if settings.role == "worker":
+            _work(settings, interrupted)
         result = run(settings, interrupted)
     except Exception as error:
         sys.stderr.write(f"{type(error).__name__}: {error}\n")

@@ -2,11 +2,11 @@
 
 from typing import Any
 
-import numpy as np
 from mqproof.dissectors.amqp.codec import Decoder, Method, ProtocolHeader, content, encode, method
 from mqproof.dissectors.amqp.tables import FRAME_OVERHEAD
 from mqproof.harness.targets.target import Target
 from mqproof.loadtests.engine import kernels
+from mqproof.loadtests.engine.batch import Batch
 from mqproof.loadtests.engine.wire import Broken, Scratch, Wire
 
 LARGEST = 131072 - FRAME_OVERHEAD  # octets of a payload: one body frame
@@ -17,12 +17,13 @@ CLOSES = ("connection.close", "channel.close")
 class AmqpWire(Wire):
     """An open connection with channel 1 open."""
 
-    def __init__(self, target: Target, scratch: Scratch, buffer: int = 1 << 20) -> None:
+    def __init__(self, target: Target, scratch: Scratch, buffer: int = 1 << 20, heartbeat: int = 0) -> None:
         super().__init__(target, scratch, Decoder(), kernels.walk_amqp, buffer)
         self.frame_max = 0
-        self._open()
+        self._queue = ""
+        self._open(heartbeat)
 
-    def _open(self) -> None:
+    def _open(self, heartbeat: int) -> None:
         target = self.target
         self.send(encode(ProtocolHeader()))
         self.expect("connection.start")
@@ -34,7 +35,7 @@ class AmqpWire(Wire):
         tune = self.expect("connection.tune")
         self.frame_max = min(tune.arguments["frame_max"] or 131072, 131072)
         channel_max = tune.arguments["channel_max"]
-        self.tell("connection.tune-ok", 0, channel_max=channel_max, frame_max=self.frame_max, heartbeat=0)
+        self.tell("connection.tune-ok", 0, channel_max=channel_max, frame_max=self.frame_max, heartbeat=heartbeat)
         self.tell("connection.open", 0, virtual_host=target.vhost)
         self.expect("connection.open-ok")
         self.call("channel.open")
@@ -74,15 +75,24 @@ class AmqpWire(Wire):
         self.call("basic.consume", queue=queue, consumer_tag="c")
         self.start_walking()
 
+    def start_polling(self, queue: str) -> None:
+        """Get ready for ``poll``."""
+        self._queue = queue
+        self.start_walking()
+
+    def poll(self) -> None:
+        """Ask for one message; it comes by ``receive``."""
+        self.tell("basic.get", queue=self._queue)
+
     def acknowledge(self, events: Any) -> None:
         """Acknowledge all that was delivered up to the last of ``events``, by one multiple."""
         owed = events[events[:, 0] == kernels.OWED_ACK]
         if len(owed):
             self.tell("basic.ack", delivery_tag=int(owed[-1, 1]), multiple=True)
 
-    def acknowledge_one(self, tag: int) -> None:
-        """Acknowledge one delivery."""
-        self.tell("basic.ack", delivery_tag=tag)
+    def refuse(self, tag: int, *, requeue: bool) -> None:
+        """Refuse one delivery."""
+        self.tell("basic.nack", delivery_tag=tag, requeue=requeue)
 
     def close(self) -> None:
         """Say good-bye, wait for it to be heard as far as it is, and close the socket."""
@@ -103,21 +113,14 @@ def _told(frame: Any) -> str:
     return f"{getattr(frame, 'name', 'something else')} came"
 
 
-class AmqpBatch:
+class AmqpBatch(Batch):
     """Rows of octets, each one message: method, header and body, of which only the payload's head changes."""
 
-    id_at = -1
-
-    def __init__(self, rows: int, payload: int, exchange: str, routing_key: str, properties: dict[str, Any]) -> None:
+    def __init__(
+        self, rows: int, payload: bytes, exchange: str, routing_key: str, properties: dict[str, Any]
+    ) -> None:
         frames = content(
-            "basic.publish", 1, body=bytes(payload), properties=properties, exchange=exchange, routing_key=routing_key
+            "basic.publish", 1, body=payload, properties=properties, exchange=exchange, routing_key=routing_key
         )
         octets = b"".join(map(encode, frames))
-        self.rows: Any = np.tile(np.frombuffer(octets, np.uint8), (rows, 1))
-        self.at = len(octets) - 1 - payload
-        self.payload = payload
-
-    def lay_out(self, count: int, publisher: int, first: int, intended: int, step: float) -> memoryview:
-        """Return the octets of ``count`` messages, ready to be sent."""
-        kernels.fill(self.rows, count, self.at, self.payload, publisher, first, intended, step, self.id_at)
-        return memoryview(self.rows[:count]).cast("B")
+        super().__init__(rows, octets, len(octets) - 1 - len(payload), len(payload))

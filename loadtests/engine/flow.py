@@ -1,24 +1,26 @@
 """One publisher of the engine: sends by a timetable or as fast as it may, and knows what was confirmed."""
 
 import time
-from collections.abc import Callable
+from collections import deque
 from typing import TYPE_CHECKING, Any
 
 import gevent
-from mqproof.loadtests.engine.kernels import BLOCKED, COMPLETED, CONFIRMED, RECEIVED, REFUSED
+import numpy as np
+from mqproof.harness.ledger import IN_FLIGHT, UNCONFIRMED, Ledger
+from mqproof.loadtests.engine.kernels import BLOCKED, COMPLETED, CONFIRMED, RECEIVED, REFUSED, UNBLOCKED
 from mqproof.loadtests.engine.mqtt import IDS
-from mqproof.loadtests.engine.plumbing import ROWS
-from mqproof.loadtests.engine.traffic import Timetable
+from mqproof.loadtests.engine.plumbing import rows_of
+from mqproof.loadtests.engine.timetable import Timetable
 from mqproof.loadtests.engine.wire import Broken
 
 if TYPE_CHECKING:
     from mqproof.loadtests.engine.stage import Stage
 
 DUP = 0x08  # of PUBLISH's first octet
+STALL = 1.0  # seconds without an answer that is owed: the client could not do its work
 AGAIN = 0.2  # seconds before a connection that ended is tried again
 MOST_IN_FLIGHT = 32_768  # of one publisher, so that MQTT's packet ids stay unique
-
-Report = Callable[[str, int, int], None]  # name, messages, octets
+UNDER_WAY = 8 << 20  # octets that two ends' socket buffers may hold when a connection ends
 
 
 class Flow:
@@ -35,11 +37,19 @@ class Flow:
         self._unsettled: list[tuple[int, int]] = []  # sent on a connection that ended before the answer
         self._since = 0  # the number that this connection began with
         self._wire: Any = None
-        self._batch: Any = None
+        self._batch: Any = stage.plumbing.batch(number)
+        self._rows = rows_of(stage.traffic)
+        self._table: Timetable | None = None
+        self._sizes = 0  # octets sent
+        self._dropped: list[tuple[int, int]] = []  # sent without a promise on a connection that ended
+        self._answered = time.monotonic()
+        self._is_waiting = False
+        self._times: deque[tuple[int, int]] = deque()  # the number behind a write, and its first message's time
         self._reader: Any = None
         is_amqp = stage.target.protocol == "amqp"
         self.confirms = stage.traffic.confirm if is_amqp else stage.traffic.qos > 0
-        self._resumes = not is_amqp and self.confirms  # the session is there after a connection's end
+        outlives = stage.traffic.reconnect > 0 or stage.traffic.sessions
+        self._resumes = not is_amqp and self.confirms and outlives  # the session is there after a connection's end
         self._received: set[int] = set()  # QoS 2: PUBREC came, PUBCOMP not yet
 
     @property
@@ -49,13 +59,18 @@ class Flow:
         return self.sent - self._low - len(self._above) if self.confirms and is_open else 0
 
     @property
+    def copies(self) -> int:
+        """How many copies the broker owes for what was sent and not refused."""
+        return (self.sent - self.refused) * len(self.stage.traffic.routes_of(self.number))
+
+    @property
     def settled(self) -> int:
         """How many answers have come."""
         return self._low + len(self._above)
 
     def connect(self) -> None:
         """Open the connection and listen to it. Raises Broken."""
-        self._wire, self._batch = self.stage.plumbing.publisher(self.number)
+        self._wire = self.stage.plumbing.publisher(self.number)
         if not self._resumes:
             self._since = self._low = self.sent
             self._above.clear()
@@ -70,7 +85,9 @@ class Flow:
                 if sequence in self._received:
                     self._wire.release(sequence % IDS + 1)
                 else:
-                    octets = bytearray(self._batch.lay_out(1, self.publisher, sequence, time.monotonic_ns(), 0.0))
+                    moment = self._table.next_moment(sequence) if self._table is not None else None
+                    intended = (moment or time.monotonic_ns()) + self.stage.offset
+                    octets = bytearray(self._batch.lay_out(1, self.publisher, sequence, intended, 0.0))
                     octets[0] |= DUP
                     self._wire.send(octets)
 
@@ -85,6 +102,7 @@ class Flow:
 
     def run(self, table: Timetable) -> None:
         """Publish until the end of the timetable; a connection that ends is opened again."""
+        self._table = table
         is_paced = any(rate for _, rate in self.stage.traffic.phases)
         again = time.monotonic() + self.stage.traffic.reconnect if self.stage.traffic.reconnect else float("inf")
         while not self.stage.ended.is_set() and time.monotonic_ns() < table.end + 10**9:
@@ -99,6 +117,9 @@ class Flow:
                 continue
             if done:
                 break
+            if self._impatient():
+                self.stage.book.count("publishers that gave up waiting for an answer")
+                self._lose()
             if time.monotonic() > again:
                 self.stage.book.count("publishers reconnected")
                 again = time.monotonic() + self.stage.traffic.reconnect
@@ -115,32 +136,46 @@ class Flow:
                 return self.sent >= table.count
             gevent.sleep(max(0.0005, min(0.05, (moment - now) / 1e9)))
             return False
-        self._send(min(count, ROWS, self._room()), intended, step)
+        self._send(min(count, self._rows, self._room()), intended, step)
         return False
 
     def _saturating(self, table: Timetable) -> bool:
         """Send as much as the window has room for; the time is that of the sending."""
         if time.monotonic_ns() >= table.end:
             return True
-        room = min(self.stage.traffic.window - self.stage.in_flight, self._room(), ROWS)
-        if room < min(ROWS, self.stage.traffic.window) // 4:
+        room = min(self.stage.room, self._room(), self._rows)
+        if room < self._worth_while:
             gevent.sleep(0.0005)
             return False
         self._send(room, time.monotonic_ns(), 0.0)
         gevent.sleep(0)
         return False
 
+    @property
+    def _worth_while(self) -> int:
+        """How many messages are worth a write: a quarter of what may be in flight, or of a batch."""
+        grants = getattr(self._wire, "receive_maximum", MOST_IN_FLIGHT)
+        traffic = self.stage.traffic
+        return max(1, min(self._rows, traffic.window, grants, traffic.max_unconfirmed or MOST_IN_FLIGHT) // 4)
+
     def _room(self) -> int:
         """Return how many more may be unconfirmed: the packet ids of those in flight must differ."""
-        return MOST_IN_FLIGHT - self.outstanding if self.confirms else ROWS
+        grants = getattr(self._wire, "receive_maximum", MOST_IN_FLIGHT)
+        most = min(self.stage.traffic.max_unconfirmed or MOST_IN_FLIGHT, MOST_IN_FLIGHT, grants)
+        return most - self.outstanding if self.confirms else self._rows
 
     def _send(self, count: int, intended: int, step: float) -> None:
         if count <= 0:
             gevent.sleep(0.001)
             return
-        octets = self._batch.lay_out(count, self.publisher, self.sent, intended, step)
+        octets = self._batch.lay_out(count, self.publisher, self.sent, intended + self.stage.offset, step)
         self.sent += count
-        self.stage.note_published(count, len(octets))
+        self._sizes += len(octets)
+        if self.confirms:
+            self._times.append((self.sent, intended))
+        self.stage.note_published(count)
+        if self.confirms and not self._is_waiting:
+            self._answered, self._is_waiting = time.monotonic(), True
         self._wire.send(octets)
 
     def _listen(self, wire: Any) -> None:
@@ -150,7 +185,7 @@ class Flow:
                 _, events, _ = wire.receive()
                 while len(events):
                     wire.check(events)
-                    self.stage.blocked += int((events[:, 0] == BLOCKED).sum())
+                    self._heed(events)
                     self._answer(events)
                     if (events[:, 0] == RECEIVED).any():
                         wire.acknowledge(events)
@@ -160,8 +195,17 @@ class Flow:
                 self.stage.book.failed(error)
                 self._lose()
 
+    def _heed(self, events: Any) -> None:
+        """Note that the broker holds this publisher back, and that it lets it go on (connection.blocked)."""
+        if blocked := int((events[:, 0] == BLOCKED).sum()):
+            self.stage.note_blocked(blocked)
+        if unblocked := int((events[:, 0] == UNBLOCKED).sum()):
+            self.stage.note_blocked(-unblocked)
+
     def _answer(self, events: Any) -> None:
         is_amqp = self.stage.target.protocol == "amqp"
+        if not is_amqp and not self._above and self._answer_in_order(events):
+            return
         for kind, number, multiple in events.tolist():
             if kind == RECEIVED:
                 self._received.add(self._sequence_of(number))
@@ -170,11 +214,19 @@ class Flow:
                 self._received.discard(sequence)
                 self._settle(sequence, bool(multiple))
             elif kind == REFUSED:
-                sequence = self._since + number - 1
+                sequence = self._since + number - 1 if is_amqp else self._sequence_of(number)
                 refused = range(self._low, sequence + 1) if multiple else (sequence,)
                 self._refused += [each for each in refused if each not in self._above]
                 self.refused = len(self._refused)
                 self._settle(sequence, bool(multiple))
+
+    def _answer_in_order(self, events: Any) -> bool:
+        """Settle PUBACKs that come in the order of the messages, as they must (section 4.6), all at once."""
+        ids = (self._low + np.arange(len(events))) % IDS + 1
+        if not (events[:, 0] == CONFIRMED).all() or not (events[:, 1] == ids).all():
+            return False
+        self._settle(self._low + len(events) - 1, True)
+        return True
 
     def _sequence_of(self, packet_id: int) -> int:
         """Return which message a packet id means: the first at or above the low-water mark."""
@@ -191,16 +243,41 @@ class Flow:
         while self._low in self._above:
             self._above.discard(self._low)
             self._low += 1
+        self._time_confirms()
+
+    def _note_answer(self) -> None:
+        """Note that the broker answers; and where it did not for a while, that this client could not publish."""
+        now = time.monotonic()
+        if self._is_waiting and now - self._answered > STALL:
+            self.stage.note_outage(f"publisher {self.number + 1}", self._answered)
+        self._answered, self._is_waiting = now, bool(self.outstanding)
+
+    def _impatient(self) -> bool:
+        """Return whether the broker owes an answer for longer than this traffic has patience."""
+        patience = self.stage.traffic.patience
+        return bool(patience and self._is_waiting and time.monotonic() - self._answered > patience)
+
+    def _time_confirms(self) -> None:
+        """Record how long the writes took that are wholly confirmed, from the time of their first message."""
+        self._note_answer()
+        now = time.monotonic_ns()
+        while self._times and self._times[0][0] <= self._low:
+            self.stage.note_confirm_time((now - self._times.popleft()[1]) / 1e9)
 
     def _lose(self) -> None:
         """Give the connection up; what was not answered on it may or may not have reached the broker."""
+        is_end = self.stage.stopping.is_set()
         if self._wire is None:
-            if self._resumes and self.stage.stopping.is_set() and not self._unsettled:
+            if self._resumes and is_end and not self._unsettled:
                 self._unsettled += self._open_ranges()
             return
         wire, self._wire = self._wire, None
-        if self.confirms and (not self._resumes or self.stage.stopping.is_set()):
+        if self.confirms and (not self._resumes or is_end):
             self._unsettled += self._open_ranges()
+        elif not self.confirms and not is_end:
+            under_way = max(1, UNDER_WAY * self.sent // max(1, self._sizes))
+            self._dropped.append((max(self._since, self.sent - under_way), self.sent))
+        self._times.clear()
         wire.socket.close()
         if self._reader is not None and self._reader is not gevent.getcurrent():
             self._reader.kill(block=False)
@@ -209,20 +286,26 @@ class Flow:
         """Say good-bye."""
         if self._wire is None:
             self._lose()
+            return
+        if self._reader is not None:
+            self._reader.kill()
+        wire = self._wire
+        if self.confirms and self.outstanding:
+            self._lose()
         else:
-            if self._reader is not None:
-                self._reader.kill()
-            wire = self._wire
-            if self.confirms and self.outstanding:
-                self._lose()
-            else:
-                self._wire = None
-            wire.close()
+            self._wire = None
+        wire.close()
 
-    def write_confirms(self, ledger: Any) -> None:
-        """Tell the ledger what was confirmed and refused, and what a connection's end leaves open."""
+    def write(self, ledger: Ledger) -> None:
+        """Tell the ledger what was sent, confirmed and refused, and what a connection's end leaves open."""
+        routes = [self.stage.traffic.route(route) for route in self.stage.traffic.routes_of(self.number)]
+        ledger.expect(self.publisher, *routes)
+        ledger.publish(self.publisher, 0, self.sent)
         for start, stop in self._unsettled:
-            ledger.excuse("unconfirmed when its connection ended", self.publisher, start, stop)
+            cause = IN_FLIGHT if stop == self.sent else UNCONFIRMED
+            ledger.excuse(cause, self.publisher, start, stop)
+        for start, stop in self._dropped:
+            ledger.excuse(UNCONFIRMED, self.publisher, start, stop)
         for sequence in self._refused:
             ledger.refuse(self.publisher, sequence)
         if self.confirms:

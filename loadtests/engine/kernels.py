@@ -11,7 +11,7 @@ from numba import njit
 HEAD = SMALLEST - 4  # octets before the checksum
 INTACT, REPEAT, STRANGE = 1, 2, 4  # flags of a message that was read
 # What a walk finds beside messages; each is a row of kind, number (packet id, delivery tag) and "multiple".
-CONFIRMED, REFUSED, RECEIVED, RELEASED, COMPLETED, OWED_ACK, OWED_REC, BLOCKED, UNBLOCKED, CLOSED = range(10)
+CONFIRMED, REFUSED, RECEIVED, RELEASED, COMPLETED, OWED_ACK, OWED_REC, BLOCKED, UNBLOCKED, CLOSED, EMPTY = range(11)
 
 
 def _table() -> Any:
@@ -101,23 +101,27 @@ def note(buf: Any, at: Any, stop: Any, repeat: int, messages: Any, index: int) -
     row[3] = INTACT | repeat
 
 
-@njit(cache=True)
-def walk_mqtt(buf: Any, at: Any, end: int, messages: Any, events: Any, found: Any) -> Any:
-    """Walk whole MQTT packets; ``found`` gets the counts of messages and events. Returns where the rest begins."""
+@njit(cache=True, inline="always")
+def _varint(buf: Any, at: Any, end: Any) -> Any:
+    """Read a variable byte integer; return it and where it ends, or (-1, at) where it is not whole."""
+    value: Any = 0
+    shift = 0
+    while at < end and shift < 28:
+        value |= (np.int64(buf[at]) & 127) << shift
+        shift += 7
+        at += 1
+        if buf[at - 1] < 128:
+            return value, at
+    return np.int64(-1), at
+
+
+@njit(cache=True, inline="always")
+def _walk_mqtt(buf: Any, at: Any, end: int, messages: Any, events: Any, found: Any, is_five: bool) -> Any:
     m = e = 0
     while end - at >= 2 and m < len(messages) and e < len(events):
-        length: Any = 0
-        shift, body = 0, at + 1
-        whole = False
-        while body < end and shift < 28:
-            length |= (np.int64(buf[body]) & 127) << shift
-            shift += 7
-            body += 1
-            if buf[body - 1] < 128:
-                whole = True
-                break
+        length, body = _varint(buf, at + 1, end)
         stop = body + length
-        if not whole or stop > end:
+        if length < 0 or stop > end:
             break
         kind = buf[at] >> 4
         if kind == 3:
@@ -128,11 +132,20 @@ def walk_mqtt(buf: Any, at: Any, end: int, messages: Any, events: Any, found: An
                 events[e, 1] = get(buf, payload, 2)
                 e += 1
                 payload += 2
+            if is_five:
+                properties, payload = _varint(buf, payload, stop)
+                payload += properties
             note(buf, payload, stop, REPEAT if buf[at] & 8 else 0, messages, m)
             m += 1
         elif 4 <= kind <= 7:
             events[e, 0] = CONFIRMED if kind == 4 else RECEIVED if kind == 5 else RELEASED if kind == 6 else COMPLETED
+            if is_five and length > 2 and buf[body + 2] >= 128 and kind <= 5:
+                events[e, 0] = REFUSED
             events[e, 1] = get(buf, body, 2)
+            e += 1
+        elif is_five and kind == 14:
+            events[e, 0] = CLOSED
+            events[e, 1] = at
             e += 1
         at = stop
     found[0] = m
@@ -140,8 +153,21 @@ def walk_mqtt(buf: Any, at: Any, end: int, messages: Any, events: Any, found: An
     return at
 
 
+@njit(cache=True)
+def walk_mqtt(buf: Any, at: Any, end: int, messages: Any, events: Any, found: Any) -> Any:
+    """Walk whole MQTT 3.1.1 packets; ``found`` gets the counts of messages and events. Return where the rest begins."""
+    return _walk_mqtt(buf, at, end, messages, events, found, False)
+
+
+@njit(cache=True)
+def walk_mqtt_5(buf: Any, at: Any, end: int, messages: Any, events: Any, found: Any) -> Any:
+    """Walk whole MQTT 5.0 packets, as :func:`walk_mqtt` does."""
+    return _walk_mqtt(buf, at, end, messages, events, found, True)
+
+
 _BASIC, _CHANNEL, _CONNECTION = METHODS["basic.ack"].class_id, METHODS["channel.close"].class_id, 10
 _DELIVER, _ACK, _NACK = (METHODS[name].method_id for name in ("basic.deliver", "basic.ack", "basic.nack"))
+_GET_OK, _GET_EMPTY = METHODS["basic.get-ok"].method_id, METHODS["basic.get-empty"].method_id
 _CHANNEL_CLOSE, _CLOSE = METHODS["channel.close"].method_id, METHODS["connection.close"].method_id
 _BLOCKED, _UNBLOCKED = METHODS["connection.blocked"].method_id, METHODS["connection.unblocked"].method_id
 
@@ -158,7 +184,7 @@ def walk_amqp(buf: Any, at: Any, end: int, messages: Any, events: Any, found: An
             at = stop
             continue
         class_id, method_id = get(buf, at + 7, 2), get(buf, at + 9, 2)
-        if class_id == _BASIC and method_id == _DELIVER:
+        if class_id == _BASIC and method_id in (_DELIVER, _GET_OK):
             if end - stop < FRAME_OVERHEAD + 14:
                 break
             head = stop
@@ -167,7 +193,9 @@ def walk_amqp(buf: Any, at: Any, end: int, messages: Any, events: Any, found: An
             last = body + (FRAME_OVERHEAD + size if size else 0)
             if last > end:
                 break
-            tag_at = at + 12 + np.int64(buf[at + 11])
+            tag_at = at + 11  # the delivery tag, behind the consumer tag where there is one
+            if method_id == _DELIVER:
+                tag_at += 1 + np.int64(buf[at + 11])
             events[e, 0] = OWED_ACK
             events[e, 1] = get(buf, tag_at, 8)
             e += 1
@@ -178,6 +206,9 @@ def walk_amqp(buf: Any, at: Any, end: int, messages: Any, events: Any, found: An
             events[e, 0] = CONFIRMED if method_id == _ACK else REFUSED
             events[e, 1] = get(buf, at + 11, 8)
             events[e, 2] = buf[at + 19] & 1
+            e += 1
+        elif class_id == _BASIC and method_id == _GET_EMPTY:
+            events[e, 0] = EMPTY
             e += 1
         elif (class_id, method_id) in ((_CONNECTION, _CLOSE), (_CHANNEL, _CHANNEL_CLOSE)):
             events[e, 0] = CLOSED
@@ -197,7 +228,7 @@ def warm() -> None:
     rows = np.zeros((1, 64), np.uint8)
     messages, events, found = np.zeros((4, 4), np.int64), np.zeros((4, 3), np.int64), np.zeros(2, np.int64)
     fill(rows, 1, 8, 40, 1, 0, 1, 0.0, -1)
-    for walk in (walk_mqtt, walk_amqp):
+    for walk in (walk_mqtt, walk_mqtt_5, walk_amqp):
         walk(np.zeros(64, np.uint8), 0, 0, messages, events, found)
     made = rows[0, 8:48].tobytes()
     head, check, rest = made[:HEAD], made[HEAD:SMALLEST], made[SMALLEST:]

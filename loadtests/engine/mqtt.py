@@ -1,4 +1,4 @@
-"""The engine's MQTT 3.1.1: publish in batches at each QoS, subscribe and acknowledge in batches."""
+"""The engine's MQTT 3.1.1 and 5.0: publish in batches at each QoS, subscribe and acknowledge in batches."""
 
 from typing import Any
 
@@ -13,13 +13,16 @@ from mqproof.dissectors.mqtt.codec import (
     Subscribe,
     Subscription,
     encode,
+    prop,
 )
 from mqproof.dissectors.mqtt.tables import Version
 from mqproof.harness.targets.target import Target
 from mqproof.loadtests.engine import kernels
+from mqproof.loadtests.engine.batch import Batch
 from mqproof.loadtests.engine.wire import Broken, Scratch, Wire
 
-VERSION = Version.V3_1_1
+VERSION = Version.V3_1_1  # unless something is asked for that only 5.0 has
+SESSION_SECONDS = 3600  # of a session that outlives its connection; 3.1.1's has no end
 IDS = 65535  # packet ids there are
 ANSWERS = {  # what is answered to what: kind of event -> the first octet of PUBACK, PUBREC, PUBREL, PUBCOMP
     kernels.OWED_ACK: 0x40,
@@ -34,20 +37,30 @@ class MqttWire(Wire):
 
     def __init__(
         self, target: Target, scratch: Scratch, client_id: str, *, clean: bool = True, keep_alive: int = 0,
-        buffer: int = 1 << 20,
+        buffer: int = 1 << 20, version: Version = VERSION,
     ) -> None:  # fmt: skip
-        super().__init__(target, scratch, Decoder(VERSION), kernels.walk_mqtt, buffer)
+        self.version = version
+        is_five = version is Version.V5_0
+        walk = kernels.walk_mqtt_5 if is_five else kernels.walk_mqtt
+        super().__init__(target, scratch, Decoder(version), walk, buffer)
         password = target.password.encode() if target.password is not None else None
-        connect = Connect(client_id, clean, keep_alive, user_name=target.user, password=password)
-        self.send(encode(connect, VERSION))
+        lasts = () if clean or not is_five else (("session_expiry_interval", SESSION_SECONDS),)
+        connect = Connect(
+            client_id, clean, keep_alive, user_name=target.user, password=password, version=version, properties=lasts
+        )
+        self.send(encode(connect, version))
         answer = self.answer()
         if not isinstance(answer, Connack) or answer.reason_code:
             raise Broken(f"CONNECT: refused with {getattr(answer, 'reason_code', 'something else')}")
         self.session_present = answer.session_present
+        self.receive_maximum = int(prop(answer.properties, "receive_maximum") or IDS)
+        self.shares = prop(answer.properties, "shared_subscription_available") != 0 and is_five
 
     def subscribe(self, topic_filter: str, qos: int) -> None:
         """Subscribe; messages come by ``receive``."""
-        self.send(encode(Subscribe(1, (Subscription(topic_filter, qos),)), VERSION))
+        if topic_filter.startswith("$share/") and not self.shares:
+            raise Broken("SUBSCRIBE: the broker has no shared subscriptions")
+        self.send(encode(Subscribe(1, (Subscription(topic_filter, qos),)), self.version))
         while not isinstance(answer := self.answer(), Suback):
             pass
         if answer.reason_codes[0] != qos:
@@ -71,13 +84,17 @@ class MqttWire(Wire):
         self.send(bytes((ANSWERS[kernels.RECEIVED], 2, packet_id >> 8, packet_id & 255)))
 
     def check(self, events: Any) -> None:
-        """Nothing: an MQTT 3.1.1 broker closes without a word."""
+        """Raise Broken where the broker says why it closes, as MQTT 5.0 lets it."""
+        closed = events[events[:, 0] == kernels.CLOSED]
+        if len(closed):
+            octets = self.octets[int(closed[0][1]) :]
+            raise Broken(f"the broker disconnects with reason code {octets[2] if octets[1] else 0}")
 
     def close(self) -> None:
         """Say good-bye and close the socket when it was heard."""
         try:
             self.socket.settimeout(2)
-            self.socket.sendall(encode(Disconnect(), VERSION))
+            self.socket.sendall(encode(Disconnect(), self.version))
             while self.socket.recv(65536):
                 pass
         except OSError:
@@ -85,18 +102,13 @@ class MqttWire(Wire):
         super().close()
 
 
-class MqttBatch:
+class MqttBatch(Batch):
     """Rows of octets, each one PUBLISH, of which only the packet id and the payload's head change."""
 
-    def __init__(self, rows: int, payload: int, topic: str, qos: int) -> None:
-        packet = Publish(topic, bytes(payload), qos, packet_id=1 if qos else None)
-        octets = encode(packet, VERSION)
-        self.rows: Any = np.tile(np.frombuffer(octets, np.uint8), (rows, 1))
-        self.payload = payload
-        self.at = len(octets) - payload
-        self.id_at = self.at - 2 if qos else -1
-
-    def lay_out(self, count: int, publisher: int, first: int, intended: int, step: float) -> memoryview:
-        """Return the octets of ``count`` messages, ready to be sent."""
-        kernels.fill(self.rows, count, self.at, self.payload, publisher, first, intended, step, self.id_at)
-        return memoryview(self.rows[:count]).cast("B")
+    def __init__(
+        self, rows: int, payload: bytes, topic: str, qos: int, version: Version = VERSION, *, retain: bool = False
+    ) -> None:
+        octets = encode(Publish(topic, payload, qos, retain, packet_id=1 if qos else None), version)
+        at = len(octets) - len(payload)
+        no_properties = 1 if version is Version.V5_0 else 0  # one octet that says so
+        super().__init__(rows, octets, at, len(payload), at - no_properties - 2 if qos else -1)

@@ -1,50 +1,136 @@
-"""Runs the stages of a scenario one after the other, and makes one result of them."""
+"""Runs the stages of a scenario one after the other, by whoever is there to do it, and makes one result of them."""
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
+import gevent
 from gevent.event import Event
-from mqproof.harness.probing.limits import ProbeNames
 from mqproof.harness.targets.target import Target
 from mqproof.loadtests.book import Book
 from mqproof.loadtests.engine import kernels
-from mqproof.loadtests.engine.flow import Report
-from mqproof.loadtests.engine.stage import Stage
+from mqproof.loadtests.engine.crew import Crew
+from mqproof.loadtests.engine.group import Pipes, connections_of, publishers_of
+from mqproof.loadtests.engine.names import Names
+from mqproof.loadtests.engine.stage import Totals
 from mqproof.loadtests.engine.traffic import Traffic
+from mqproof.loadtests.engine.wire import Broken
+from mqproof.loadtests.journal import Journal
+from mqproof.loadtests.watching import Watch
 
-Show = Callable[[str], None]
+QUIET = 3.0  # seconds without an arrival, after which what is missing is lost
+CLOCKS_US = 1000  # what clocks may differ by in any case
+STORM = 60.0  # seconds that the last reconnect of a fleet may take beyond the time
+DRAIN = 20.0  # seconds for what is under way when publishing ends, at most; longer where consumers work
+
+Figures = Callable[[list[dict[str, Any]], Book], list[dict[str, Any]]]
 
 
 class Engine:
     """The books of all stages, and the one that runs now."""
 
-    def __init__(self, target: Target, stages: list[Traffic], prefix: str, report: Report) -> None:
-        self.target, self.stages, self.names, self.report = target, stages, ProbeNames(prefix), report
+    def __init__(
+        self, target: Target, stages: Sequence[Traffic], names: Names, crew: Crew, watch: Watch, figures: Figures,
+        journal: Journal,
+    ) -> None:  # fmt: skip
+        self.target, self.stages, self.names, self.crew = target, list(stages), names, crew
+        self.watch, self._figures, self._journal = watch, figures, journal
         self.results: list[dict[str, Any]] = []
         self.total = Book()
-        self.stage: Stage | None = None
-        self._started = time.monotonic()
+        self.traffic: Traffic | None = None
+        self.totals = Totals()
+        self._started = self._stage_started = time.monotonic()
 
     def run(self, interrupted: Event) -> None:
         """Run stage after stage, until ``interrupted``."""
         kernels.warm()
-        for traffic in self.stages:
-            if interrupted.is_set():
-                return
-            book = Book()
-            book.skip(self.total)
-            self.stage = Stage(self.target, traffic, book, self.names, self.report)
-            self.stage.run(interrupted)
-            self.results.append({"stage": traffic.label, **book.result(), "timeline": _timeline(self.stage)})
-            self.total.merge(book)
+        self.watch.start()
+        try:
+            for number, traffic in enumerate(self.stages):
+                if interrupted.is_set():
+                    break
+                self._run_stage(number, traffic, interrupted)
+        finally:
+            self.watch.stop()
+
+    def _run_stage(self, number: int, traffic: Traffic, interrupted: Event) -> None:
+        names = self.names.of_stage(number)
+        first = self.total.reserve(publishers_of(traffic))
+        pipes = Pipes(self.target, traffic, first, names)
+        self.traffic = traffic
+        self._journal.note(pipes.things())
+        try:
+            pipes.make()
+            self.watch.before_open()
+            self.crew.open(number, traffic, first, names)
+            self.watch.begin_stage(pipes, connections_of(traffic))
+            self.crew.start()
+            self._stage_started = time.monotonic()
+            self._wait(traffic, interrupted)
+            self.crew.end()
+            is_under_way = self._drain(traffic, pipes)
+            self._take(traffic, *self.crew.close(is_under_way))
+        finally:
+            self.watch.end_stage()
+            self._remove(pipes)
+
+    def _remove(self, pipes: Pipes) -> None:
+        """Remove everything; what cannot be removed now stays in the journal, for the next start."""
+        try:
+            pipes.remove()
+            self._journal.forget()
+        except Broken as error:
+            self.total.failed(error)
+
+    def _take(self, traffic: Traffic, book: Book, timeline: Any) -> None:
+        watched = self.watch.stage_rows()
+        book.ledger.dropped_by_broker += self.watch.dropped(book.ledger)
+        rows = _joined(timeline.rows(), watched)
+        self.results.append({"stage": traffic.label, **book.result(), "timeline": rows, "figures": book.figures,
+                             "broker": self.watch.summary()})  # fmt: skip
+        self.total.merge(book)
+
+    def _wait(self, traffic: Traffic, interrupted: Event) -> None:
+        until = time.monotonic() + traffic.lasts + (STORM if traffic.fleet else 1.0)
+        while time.monotonic() < until and not interrupted.wait(0.05):
+            self.totals = self.crew.totals()
+            if self.totals.is_done:
+                break
+
+    def _drain(self, traffic: Traffic, pipes: Pipes) -> bool:
+        """Wait for confirms and copies that are owed, as long as any come; return whether some were still coming."""
+        totals = self.crew.totals()
+        longest = DRAIN + traffic.work * max(0, totals.owed) / max(1, traffic.consumers * traffic.routes)
+        until, last, moment = time.monotonic() + longest, -1, time.monotonic()
+        while totals.owed > 0 or totals.outstanding:
+            progress, now = totals.arrivals + totals.settled, time.monotonic()
+            if progress != last:
+                last, moment = progress, now
+            if now > until:
+                return True
+            if now - moment > QUIET + traffic.work:
+                return totals.owed > 0 and _depth(pipes) > 0
+            gevent.sleep(0.01)
+            self.totals = totals = self.crew.totals()
+        return False
+
+    @property
+    def expected_rate(self) -> float:
+        """Messages per second that are meant to be published now; 0: all it takes."""
+        passed = time.monotonic() - self._stage_started
+        for seconds, rate in self.traffic.phases if self.traffic is not None else ():
+            if passed < seconds:
+                return rate
+            passed -= seconds
+        return 0.0
 
     def progress(self) -> str:
         """Return one line about what happens now."""
-        stage = self.stage
-        if stage is None:
+        if self.traffic is None:
             return "starting"
-        return f"{stage.traffic.label}: {stage.published:,} published, {stage.received:,} arrived"
+        totals = self.totals
+        told = f"{self.traffic.label}: {totals.published:,} published, {totals.received:,} arrived"
+        return told + (f", {totals.blocked} publishers blocked by the broker" if totals.blocked > 0 else "")
 
     def result(self, interrupted: bool) -> dict[str, Any]:
         """Return everything as JSON shows it; rates of several stages are those of the fastest."""
@@ -52,12 +138,32 @@ class Engine:
         for name in ("publish_rate_msg_s", "delivery_rate_msg_s"):
             rates = [each["metrics"][name] for each in self.results if each["metrics"][name] is not None]
             result["metrics"][name] = max(rates, default=None)
+        workers = self.crew.about()
+        result["metrics"]["latency_is_valid"] = _clocks_agree(workers, result["metrics"]["latency_us"]["p50"])
+        figures = self._figures(self.results, self.total) if self.results else []
         shown = [{key: value for key, value in each.items() if key != "histograms"} for each in self.results]
-        return {**result, "stages": shown, "interrupted": interrupted,
-                "duration_s": round(time.monotonic() - self._started, 3)}  # fmt: skip
+        return {
+            **result, "figures": figures, "stages": shown, "interrupted": interrupted, "workers": workers,
+            "broker": self.watch.about(), "duration_s": round(time.monotonic() - self._started, 3),
+        }  # fmt: skip
 
 
-def _timeline(stage: Stage) -> list[dict[str, int]]:
-    last = max((second for counts in stage.seconds.values() for second in counts), default=-1)
-    seconds = range(last + 1)
-    return [{"s": second, **{name: counts[second] for name, counts in stage.seconds.items()}} for second in seconds]
+def _clocks_agree(workers: dict[str, Any], median: int | None) -> bool:
+    """Return whether latencies are finer than what the clocks may differ by: 1 ms, or a tenth of the median."""
+    return int(workers.get("clock_uncertainty_us", 0)) <= max(CLOCKS_US, (median or 0) // 10)
+
+
+def _depth(pipes: Pipes) -> int:
+    try:
+        return pipes.depth()
+    except Broken:
+        return 0
+
+
+def _joined(rows: list[dict[str, Any]], watched: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Return the timeline with the broker's figures that were taken in each of its moments."""
+    for row in rows:
+        for sample in watched:
+            if row["s"] <= sample["s"] < row["s"] + row["seconds"]:
+                row |= {key: value for key, value in sample.items() if key != "s"}
+    return rows

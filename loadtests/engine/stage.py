@@ -1,193 +1,243 @@
 """One stage of the engine: greenlets that publish by the timetable, greenlets that receive, and the books of both."""
 
 import time
-from collections import Counter
+from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any
 
 import gevent
+import numpy as np
 from gevent.event import Event
 from gevent.pool import Group
-from mqproof.harness.probing.limits import ProbeNames
+from mqproof.harness.ledger import IN_FLIGHT
 from mqproof.harness.targets.target import Target
 from mqproof.loadtests.book import Book
-from mqproof.loadtests.engine.flow import AGAIN, Flow, Report
-from mqproof.loadtests.engine.kernels import CLOSED
+from mqproof.loadtests.engine.consumer import Consumer
+from mqproof.loadtests.engine.fleet import FleetOfDevices
+from mqproof.loadtests.engine.flow import Flow
+from mqproof.loadtests.engine.kernels import REPEAT
+from mqproof.loadtests.engine.names import Names
+from mqproof.loadtests.engine.pace import Pace
+from mqproof.loadtests.engine.part import WHOLE, Part
 from mqproof.loadtests.engine.plumbing import plumbing
-from mqproof.loadtests.engine.tracker import Tracker
-from mqproof.loadtests.engine.traffic import Timetable, Traffic
-from mqproof.loadtests.engine.wire import Broken
+from mqproof.loadtests.engine.spread import Spread
+from mqproof.loadtests.engine.timetable import Timetable
+from mqproof.loadtests.engine.tracker import LAST_BUCKET, Tracker, bucket
+from mqproof.loadtests.engine.traffic import Traffic
+from mqproof.loadtests.timeline import Timeline
+from mqproof.loadtests.tracing import Trace
 
-QUIET = 3.0  # seconds without an arrival, after which what is missing is lost
-DRAIN = 20.0  # seconds for what is under way when publishing ends, at most; longer where consumers work
+Report = Callable[[int, Any], None]  # messages published since the last one, and latencies: counts by bucket
 
 
-class Stage:
-    """Runs one :class:`Traffic` against a target and writes into a book."""
+@dataclass(slots=True)
+class Totals:
+    """Where a stage stands, of one worker or of several added. All in messages, ``copies`` in copies."""
 
-    def __init__(self, target: Target, traffic: Traffic, book: Book, names: ProbeNames, report: Report) -> None:
-        self.target, self.traffic, self.book, self.report = target, traffic, book, report
-        self.plumbing = plumbing(target, traffic, names)
-        self.first = book.reserve(traffic.publishers)
-        known = self.first + traffic.publishers
-        self.trackers = [
-            Tracker(book.ledger, self.full(index), known, traffic.consumers) for index in range(traffic.routes)
-        ]
-        self.flows: list[Flow] = []
-        self.published = self.received = 0
-        self.seconds: dict[str, Counter[int]] = {"published": Counter(), "delivered": Counter()}
-        self.ended, self.stopping = Event(), Event()  # of publishing, of everything
-        self.moment = time.monotonic()
-        self.blocked = 0
+    published: int = 0
+    received: int = 0  # different ones
+    arrivals: int = 0  # repeats included
+    copies: int = 0  # that are owed for what was published
+    settled: int = 0
+    outstanding: int = 0
+    is_done: bool = True
+    blocked: int = 0
 
-    def full(self, index: int) -> str:
-        """Return a route's name in the ledger: the stages' messages must not be taken for each other's."""
-        return self.traffic.route(index)
-
-    def run(self, interrupted: Event) -> None:
-        """Make everything, publish, drain and remove everything. Raises Broken when it cannot begin."""
-        consumers, publishers = Group(), Group()
-        try:
-            self.plumbing.make()
-            for index in range(self.traffic.routes):
-                for path in range(self.traffic.consumers):
-                    consumers.spawn(self._consume, index, path, self.plumbing.consumer(index))
-            self.flows = [Flow(self, number) for number in range(self.traffic.publishers)]
-            for flow in self.flows:
-                flow.connect()
-            start = time.monotonic_ns()
-            self.book.started = self.moment = start / 1e9
-            for flow in self.flows:
-                publishers.spawn(flow.run, Timetable(self.traffic.phases, self.traffic.publishers, start))
-            self._wait(publishers, interrupted)
-            self._drain()
-        finally:
-            self.stopping.set()
-            for flow in self.flows:
-                flow.close()
-            publishers.kill(timeout=2)
-            consumers.join(timeout=3)
-            consumers.kill(timeout=2)
-            self.plumbing.remove()
-            self._close_books()
-
-    def _wait(self, publishers: Group, interrupted: Event) -> None:
-        until = self.moment + self.traffic.lasts + 1.0
-        while time.monotonic() < until and not interrupted.wait(0.05):
-            if all(flow.is_done for flow in self.flows):
-                break
-        self.ended.set()
-        publishers.join(timeout=2)
-        self.book.stopped = time.monotonic()
-
-    def _drain(self) -> None:
-        """Wait for confirms and copies that are owed, as long as any come."""
-        longest = DRAIN + self.traffic.work * self.owed / max(1, self.traffic.consumers * self.traffic.routes)
-        until, last, moment = time.monotonic() + longest, -1, time.monotonic()
-        while self.owed or any(flow.outstanding for flow in self.flows):
-            progress = self.received + sum(flow.settled for flow in self.flows)
-            now = time.monotonic()
-            if progress != last:
-                last, moment = progress, now
-            if now > until or now - moment > QUIET + self.traffic.work:
-                break
-            gevent.sleep(0.01)
+    def add(self, other: "Totals") -> None:
+        """Add another worker's."""
+        for name in ("published", "received", "arrivals", "copies", "settled", "outstanding", "blocked"):
+            setattr(self, name, getattr(self, name) + getattr(other, name))
+        self.is_done = self.is_done and other.is_done
 
     @property
     def owed(self) -> int:
         """How many copies have been published, not refused, and have not arrived."""
-        copies = sum((flow.sent - flow.refused) * len(self.traffic.routes_of(flow.number)) for flow in self.flows)
-        return copies - sum(tracker.new for tracker in self.trackers)
+        return self.copies - self.received
+
+
+class Stage:
+    """One worker's part of one :class:`Traffic` against a target; writes into a book.
+
+    ``first``: the first publisher's number; ``offset``: ns from this machine's clock to the one that all share.
+    """
+
+    def __init__(
+        self, target: Target, traffic: Traffic, names: Names, first: int, part: Part = WHOLE, offset: int = 0,
+        trace: Trace | None = None, report: Report = lambda published, buckets: None,
+    ) -> None:  # fmt: skip
+        self.target, self.traffic, self.first, self.part, self.offset = target, traffic, first, part, offset
+        self.book, self.trace, self.report = Book(), trace, report
+        self.plumbing = plumbing(target, traffic, names)
+        known = first + traffic.publishers
+        self.routes = part.of(traffic.routes)
+        ledger = self.book.ledger
+        self.trackers = {
+            index: Tracker(ledger, traffic.route(index), known, traffic.consumers) for index in self.routes
+        }
+        self.sources: list[Any] = []
+        self.timeline = Timeline.of(traffic.lasts)
+        self.ended, self.stopping = Event(), Event()  # of publishing, of everything
+        self.moment = time.monotonic()
+        self.published = self.arrivals = self.blocked = 0
+        self.cut: dict[int, float] = {}  # route -> when its worker was cut off, until another has taken over
+        self.elsewhere = 0  # published less received by the other workers, as far as known
+        self.confirmed = self.book.latency("confirm")
+        spreads = traffic.pattern == "fan" and traffic.routes > 1 and part.count == 1 and traffic.publishers == 1
+        self.spread = Spread(traffic.routes) if spreads else None
+        self._consumers, self._publishers = Group(), Group()
+        self._sampled: Any = 0
+        self._reported = 0
+
+    # -- its life --------------------------------------------------------------------------------------------------
+
+    def open(self) -> None:
+        """Subscribe, then connect the publishers. Raises Broken when it cannot begin."""
+        pace = Pace(self.traffic.connect_rate)
+        for index in self.routes:
+            for path in range(self.traffic.consumers):
+                pace.wait()
+                self._consumers.spawn(Consumer(self, index, path).run)
+        if self.traffic.fleet:
+            self.sources = [FleetOfDevices(self)]
+            self.sources[0].open(pace)
+            return
+        self.sources = [Flow(self, number) for number in self.part.of(self.traffic.publishers)]
+        for flow in self.sources:
+            pace.wait()
+            flow.connect()
+
+    def start(self) -> None:
+        """Start to publish."""
+        start = time.monotonic_ns()
+        self.book.started = self.moment = start / 1e9
+        for source in self.sources:
+            self._publishers.spawn(source.run, Timetable(self.traffic.phases, self.traffic.publishers, start))
+        self._publishers.spawn(self._sample)
+
+    def end(self) -> None:
+        """Let nobody publish any more."""
+        self.ended.set()
+        self._publishers.join(timeout=2)
+        self.book.stopped = time.monotonic()
+
+    def close(self, is_under_way: bool) -> None:
+        """Disconnect and write the books. ``is_under_way``: messages still came when the drain was given up."""
+        self.stopping.set()
+        closing = Group()
+        for source in self.sources:
+            closing.spawn(source.close)
+        closing.join(timeout=10)
+        self._publishers.kill(timeout=2)
+        self._consumers.join(timeout=3)
+        self._consumers.kill(timeout=2)
+        self._take_sample()
+        self._write_books(is_under_way)
+
+    def totals(self) -> Totals:
+        """Return where it stands."""
+        return Totals(
+            published=self.published, received=self.received, arrivals=self.arrivals,
+            copies=sum(source.copies for source in self.sources),
+            settled=sum(source.settled for source in self.sources),
+            outstanding=sum(source.outstanding for source in self.sources),
+            is_done=all(source.is_done for source in self.sources), blocked=self.blocked,
+        )  # fmt: skip
 
     @property
-    def in_flight(self) -> int:
-        """How many messages have been published and not arrived on the slowest route."""
-        if self.traffic.pattern == "fan":
-            return self.published - min(tracker.new for tracker in self.trackers)
-        return self.published - sum(tracker.new for tracker in self.trackers)
+    def received(self) -> int:
+        """How many different messages have arrived here."""
+        return sum(tracker.new for tracker in self.trackers.values())
 
-    def note_published(self, count: int, octets: int) -> None:
-        """Count what a flow has sent."""
+    @property
+    def keeps_messages(self) -> bool:
+        """Whether the broker keeps messages for a route whose consumers are all gone."""
+        traffic = self.traffic
+        if self.target.protocol == "mqtt":
+            return traffic.sessions
+        return bool(traffic.durable or traffic.crash or traffic.poll)
+
+    @property
+    def room(self) -> int:
+        """How many messages more may be in flight, without a rate; of several workers each has a share."""
+        if self.traffic.pattern == "fan" and self.part.count == 1:
+            flight = self.published - min(tracker.new for tracker in self.trackers.values())
+        else:
+            copies = self.traffic.routes if self.traffic.pattern == "fan" else 1
+            flight = self.published - self.received // copies + self.elsewhere
+        return (self.traffic.window - flight) // self.part.count
+
+    # -- what happens ----------------------------------------------------------------------------------------------
+
+    @property
+    def passed(self) -> float:
+        """Seconds since the start."""
+        return time.monotonic() - self.moment
+
+    def note_published(self, count: int) -> None:
+        """Count what a source has sent."""
         self.published += count
-        self.seconds["published"][int(time.monotonic() - self.moment)] += count
-        self.report("publish", count, octets)
+        self.timeline.count("published", self.passed, count)
 
-    def _consume(self, route: int, path: int, wire: Any) -> None:
-        """Receive until the end; a connection that ends is opened again. Cut it off, where that is the scenario."""
+    def note_blocked(self, count: int) -> None:
+        """Count a publisher that the broker holds back (connection.blocked), or lets go on again (-1)."""
+        self.blocked += count
+        if count > 0:
+            self.book.count("connection.blocked", count)
+            self.timeline.count("blocked", self.passed, count)
+
+    def note_confirm_time(self, seconds: float) -> None:
+        """Record how long a confirm took."""
+        self.confirmed.record(seconds * 1e6)
+        self.timeline.confirmed(self.passed, seconds)
+
+    def note_outage(self, who: str, began: float) -> None:
+        """Record that a client could not do its work for a while that has just ended."""
+        self.book.outages.setdefault(who, []).append((began - self.moment, time.monotonic() - began))
+
+    def arrived(self, route: int, path: int, messages: Any) -> None:
+        """Book arrivals."""
+        moment = time.monotonic_ns()
+        now = moment + self.offset
+        if self.trace is not None:
+            self.trace.arrived(now, self.traffic.route(route), path, messages)
+        self.arrivals += len(messages)
+        new = self.trackers[route].arrive(messages, len(messages), now, path)
+        if self.spread is not None:
+            self.spread.arrived(messages, moment)
+        if route in self.cut and (messages[:, 3] & REPEAT).any():
+            self.book.record("takeover", moment / 1e9 - self.cut.pop(route))
+        self.timeline.count("delivered", self.passed, new)
+        self.book.first_delivery = self.book.first_delivery or moment / 1e9
+        self.book.last_delivery = moment / 1e9
+
+    def excuse_gap(self, cause: str, route: int, first: Any) -> None:
+        """Excuse what is missing from ``first`` (of each publisher) to the next arrival on a route."""
+        for publisher in range(self.first, self.first + self.traffic.publishers):
+            self.book.ledger.excuse_gap(cause, publisher, int(first[publisher]), route=self.traffic.route(route))
+
+    def _sample(self) -> None:
         while not self.stopping.is_set():
-            try:
-                self._receive(route, path, wire)
-            except Broken as error:
-                self.book.failed(error)
-            wire.socket.close()
-            if not self.stopping.is_set():
-                gevent.sleep(AGAIN)
-                wire = self._again(route) or wire
-        wire.close()
+            gevent.sleep(self.timeline.step)
+            self._take_sample()
 
-    def _again(self, route: int) -> Any:
-        try:
-            return self.plumbing.consumer(route)
-        except Broken as error:
-            self.book.failed(error)
-            return None
+    def _take_sample(self) -> None:
+        """Put the latencies since the last sample into the timeline."""
+        held = sum((tracker.histogram for tracker in self.trackers.values()), np.zeros(bucket(LAST_BUCKET) + 1, int))
+        since = held - self._sampled
+        self.timeline.sampled(self.passed, since)
+        self.report(self.published - self._reported, since)
+        self._sampled, self._reported = held, self.published
 
-    def _receive(self, route: int, path: int, wire: Any) -> None:
-        crash = time.monotonic() + self.traffic.crash if self.traffic.crash and path == 0 else float("inf")
-        messages, events = wire.walk()
-        self._take(route, path, wire, messages, events, 0)
-        while not self.stopping.is_set():
-            messages, events, octets = wire.receive(0.2)
-            while len(messages) or len(events):
-                if self.traffic.work:
-                    if not self._work(route, path, wire, messages.copy(), events.copy(), crash):
-                        self.book.count("workers cut off in mid-task")
-                        return
-                else:
-                    self._take(route, path, wire, messages, events, octets)
-                messages, events = wire.walk()
-                octets = 0
-            gevent.sleep(0)
-
-    def _take(self, route: int, path: int, wire: Any, messages: Any, events: Any, octets: int) -> None:
-        wire.check(events)
-        count = len(messages)
-        if count:
-            self.note_arrived(self.trackers[route].arrive(messages, count, time.monotonic_ns(), path))
-            self.report("receive", count, octets)
-        wire.acknowledge(events)
-
-    def _work(self, route: int, path: int, wire: Any, messages: Any, events: Any, crash: float) -> bool:
-        """Take one at a time, as a worker does, and acknowledge each when its work is done.
-
-        Return False where it is time to crash: in mid-task, before the acknowledgement.
-        """
-        wire.check(events)
-        owed = events[(events[:, 0] != CLOSED)]
-        for index in range(len(messages)):
-            self.note_arrived(self.trackers[route].arrive(messages[index : index + 1], 1, time.monotonic_ns(), path))
-            gevent.sleep(self.traffic.work)
-            if time.monotonic() > crash and not self.ended.is_set():
-                return False
-            wire.acknowledge(owed[index : index + 1])
-            self.report("receive", 1, 0)
-        wire.acknowledge(owed[len(messages) :])
-        return True
-
-    def note_arrived(self, new: int) -> None:
-        """Count what has arrived."""
-        self.received += new
-        now = time.monotonic()
-        self.seconds["delivered"][int(now - self.moment)] += new
-        self.book.first_delivery = self.book.first_delivery or now
-        self.book.last_delivery = now
-
-    def _close_books(self) -> None:
+    def _write_books(self, is_under_way: bool) -> None:
         latencies = self.book.latency("end to end")
-        for tracker in self.trackers:
+        tails = {route: tracker.highest() + 1 for route, tracker in self.trackers.items()}
+        for tracker in self.trackers.values():
             tracker.close(latencies)
-        self.book.count("connection.blocked", self.blocked)
-        for flow in self.flows:
-            routes = [self.full(route) for route in self.traffic.routes_of(flow.number)]
-            self.book.ledger.expect(flow.publisher, *routes)
-            self.book.ledger.publish(flow.publisher, 0, flow.sent)
-            flow.write_confirms(self.book.ledger)
+        for source in self.sources:
+            source.write(self.book.ledger)
+        if is_under_way:
+            for route, first in tails.items():
+                self.excuse_gap(IN_FLIGHT, route, first)
+        if self.spread is not None:
+            self.book.latency("first to last subscriber").merge(self.spread.latencies())
+        self.book.latencies = {name: each for name, each in self.book.latencies.items() if each.count}

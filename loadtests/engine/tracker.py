@@ -150,6 +150,20 @@ class Tracker:
             self.ledger.deliver_range(publisher, start, stop, route=self.route)
             self._settled[publisher] = stop
 
+    def highest(self) -> Any:
+        """Return for each publisher the highest number that has arrived, -1 for none."""
+        return self._highest.max(axis=0)
+
+    @property
+    def histogram(self) -> Any:
+        """The counts of latencies by :func:`bucket`, as they are now."""
+        return self._histogram
+
+    @property
+    def duplicates(self) -> int:
+        """How many repeats the fast lane has seen."""
+        return int(self._counts[DUPLICATES])
+
     @property
     def new(self) -> int:
         """How many different messages have arrived."""

@@ -9,6 +9,8 @@ from dataclasses import dataclass, field, replace
 from typing import Any, Literal, Self
 
 Pattern = Literal["share", "split", "fan"]
+Fleet = Literal["", "hold", "storm"]
+RAMP_STEPS = 10
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,11 +45,32 @@ class Traffic:
     reconnect: float = 0.0
     route_names: tuple[str, ...] = ()
     topic: str = ""  # MQTT: what stands before the publisher's number; the filter ends in #
-    more: dict[str, Any] = field(default_factory=dict)
+    sizes: tuple[int, ...] = ()  # payloads of several sizes, in turn; instead of ``payload``
+    template: bytes = b""  # what fills a payload behind its stamp, repeated; zeros where empty
+    properties: dict[str, Any] = field(default_factory=dict)  # of AMQP messages
+    queue_arguments: dict[str, Any] = field(default_factory=dict)  # AMQP
+    ramp: float = 0.0  # seconds in which the rate grows to its own
+    connect_rate: float = 0.0  # connections per second; 0: one after the other without a pause
+    max_unconfirmed: int = 0  # of each publisher; 0: as many as the protocol has numbers for
+    ack_every: int = 0  # messages acknowledged at once; 0: all that one read brought
+    nack_every: int = 0  # every so many messages one is refused by the consumer; 0: none
+    requeue: bool = True  # what is refused comes again
+    poll: float = 0.0  # seconds between two basic.get; 0: deliveries are pushed
+    keep_alive: int = 0  # seconds (AMQP: heartbeat); 0: none
+    mqtt_version: str = ""  # 3.1.1 or 5.0; empty: 3.1.1, or 5.0 where only that can do it
+    sessions: bool = False  # MQTT: sessions outlive their connections, also the consumers'
+    patience: float = 0.0  # seconds without an answer, after which a connection is given up; 0: never
+    beside: tuple["Traffic", ...] = ()  # more kinds of traffic at the same time
+    fleet: Fleet = ""  # publishers are devices on cheap connections, see engine/fleet.py
 
     def with_(self, **changes: Any) -> Self:
         """Return a copy with some fields changed."""
         return replace(self, **changes)
+
+    @property
+    def largest(self) -> int:
+        """Octets of the largest payload."""
+        return max(self.sizes, default=self.payload)
 
     def route(self, index: int) -> str:
         """Return the name of a route; the only one is called ""."""
@@ -61,47 +84,16 @@ class Traffic:
 
     @property
     def phases(self) -> Sequence[tuple[float, float]]:
-        """The schedule, of one phase where none was given."""
-        return self.schedule or ((self.duration, self.rate),)
+        """The schedule, of one phase where none was given; a ramp is a stair of ten steps before it."""
+        phases = self.schedule or ((self.duration, self.rate),)
+        seconds, rate = phases[0]
+        if not self.ramp or not rate:
+            return phases
+        step = min(self.ramp, seconds) / RAMP_STEPS
+        stair = [(step, rate * (index + 0.5) / RAMP_STEPS) for index in range(RAMP_STEPS)]
+        return (*stair, (seconds - step * RAMP_STEPS, rate), *phases[1:])
 
     @property
     def lasts(self) -> float:
         """Seconds of publishing."""
         return sum(seconds for seconds, _ in self.phases)
-
-
-class Timetable:
-    """When each message of one publisher is due. Moments in ns; open loop: it never waits for anything."""
-
-    def __init__(self, phases: Sequence[tuple[float, float]], share: int, start: int) -> None:
-        """``share``: one of so many publishers that divide the rate."""
-        self._phases: list[tuple[int, int, int, float]] = []  # first moment, end, first number, ns between two
-        number = 0
-        for seconds, rate in phases:
-            end = start + round(seconds * 1e9)
-            step = share * 1e9 / rate if rate else 0.0
-            self._phases.append((start, end, number, step))
-            number += int((end - start) / step) if step else 0
-            start = end
-        self.count = number
-        self.end = start
-
-    def due(self, sent: int, moment: int) -> tuple[int, int, float]:
-        """Return how many messages after ``sent`` are due at a moment, the first one's time and the ns between two.
-
-        Only those of one phase: ask again for the rest.
-        """
-        for begin, end, first, step in self._phases:
-            count = int((end - begin) / step) if step else 0
-            if step and first <= sent < first + count:
-                passed = min(first + count, first + int(max(0, min(moment, end) - begin) / step) + 1) - sent
-                return max(0, passed if moment >= begin else 0), begin + round((sent - first) * step), step
-        return 0, 0, 0.0
-
-    def next_moment(self, sent: int) -> int | None:
-        """Return when message ``sent`` is due; None when there is none."""
-        for begin, end, first, step in self._phases:
-            count = int((end - begin) / step) if step else 0
-            if step and first <= sent < first + count:
-                return begin + round((sent - first) * step)
-        return None

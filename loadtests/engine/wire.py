@@ -94,6 +94,10 @@ class Wire:
         self._end += count
         return (*self.walk(), count)
 
+    def detach(self) -> int:
+        """Give the connected socket away as a file descriptor; this object is of no more use."""
+        return int(self.socket.detach())
+
     def walk(self) -> tuple[Any, Any]:
         """Walk what is in the buffer: the rows of messages and of events, valid until the next walk of anybody."""
         scratch = self._scratch

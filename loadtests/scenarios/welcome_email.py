@@ -13,9 +13,10 @@ from typing import Any, ClassVar
 import gevent
 from gevent.pool import Group
 from locust import User, constant_pacing, events, task
-from mqproof.harness.probing.limits import ProbeNames
 from mqproof.loadtests.book import Book
+from mqproof.loadtests.engine.names import Names
 from mqproof.loadtests.links import AmqpLink, MqttLink, Refused, sleep
+from mqproof.loadtests.scenarios.figures import figure
 from mqproof.loadtests.settings import Settings
 
 SYNCHRONOUS, QUEUED = "register, e-mail sent by the caller", "register, e-mail queued"
@@ -28,8 +29,9 @@ class WelcomeEmail:
     def __init__(self, settings: Settings) -> None:
         self.settings = settings
         self.book = Book()
-        self._names = ProbeNames(settings.prefix)
+        self._names = Names(settings.prefix)
         self._place = self._names("welcome-email")
+        self._clients = 0
         self._links: list[AmqpLink | MqttLink] = []
         self._workers = Group()
         self._is_amqp = settings.target.protocol == "amqp"
@@ -40,7 +42,8 @@ class WelcomeEmail:
         """Return a new connection."""
         if self._is_amqp:
             return AmqpLink(self.settings, self._place)
-        return MqttLink(self.settings, self._place, self._names.client_id())
+        self._clients += 1
+        return MqttLink(self.settings, self._place, self._names.client_id("w", self._clients))
 
     def start(self) -> None:
         """Make the queue and start the workers: subscriptions stand before the first message is published."""
@@ -68,6 +71,14 @@ class WelcomeEmail:
             link.work(handle)
         except Exception as error:
             self.book.failed(error)
+
+    def figures(self) -> list[dict[str, Any]]:
+        """Return what the caller waits for, with the e-mail sent by itself and with a queue."""
+        found: list[dict[str, Any]] = []
+        for name in (SYNCHRONOUS, QUEUED):
+            median = self.book.latency(name).at(50)
+            found += figure(f"{name}, median", median / 1000 if median is not None else None, "ms")
+        return found
 
     def close_counter(self) -> None:
         """Let nobody publish any more, and wait for those who do: Locust would cut them off in mid-publish."""

@@ -132,7 +132,7 @@ def test_scenario_is_a_plain_locust_file() -> None:
         file = Path(welcome_email_file())
         done = subprocess.run(
             [sys.executable, "-m", "locust", "-f", str(file), "-H", f"amqp://127.0.0.1:{broker.port}",
-             "--headless", "-u", "2", "-r", "2", "-t", "2s"],
+             "--headless", "-u", "2", "-r", "2", "-t", "6s"],
             capture_output=True, text=True, timeout=60, check=False,
         )  # fmt: skip
     finally:

@@ -29,10 +29,10 @@ def test_batches_are_what_the_codec_reads_and_the_payload_format_says(
     publisher: int, first: int, intended: int, size: int, count: int
 ) -> None:
     frames = amqp.Decoder()
-    batch = AmqpBatch(8, size, "e", "k", {"delivery_mode": 2})
+    batch = AmqpBatch(8, bytes(size), "e", "k", {"delivery_mode": 2})
     frames.feed(bytes(batch.lay_out(count, publisher, first, intended, 10.0)))
     packets = mqtt.Decoder(Version.V3_1_1)
-    packets.feed(bytes(MqttBatch(8, size, "t/x", 1).lay_out(count, publisher, first, intended, 10.0)))
+    packets.feed(bytes(MqttBatch(8, bytes(size), "t/x", 1).lay_out(count, publisher, first, intended, 10.0)))
     for index in range(count):
         stamp = Stamp(publisher, first + index, intended + 10 * index)
         method, header, body = frames.next(), frames.next(), frames.next()

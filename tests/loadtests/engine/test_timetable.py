@@ -2,7 +2,7 @@
 
 from hypothesis import given
 from hypothesis import strategies as st
-from mqproof.loadtests.engine.traffic import Timetable
+from mqproof.loadtests.engine.timetable import Timetable
 
 SECOND = 10**9
 phase = st.tuples(st.sampled_from([0.5, 1.0, 2.0]), st.sampled_from([0, 10, 50, 400]))

@@ -1,0 +1,51 @@
+"""The process that loads: gevent patches the standard library, which must not happen to anything else."""
+
+import json
+import subprocess
+import sys
+from typing import Any
+
+from mqproof.loadtests.settings import Settings
+
+GRACE = 120.0  # seconds beyond the duration for connecting, draining and removing
+WORKERS_GRACE = 3600.0  # for workers and for somebody at the web UI
+
+
+class LoadFailed(Exception):
+    """The load process could not do its work; one line."""
+
+
+def run_process(settings: Settings) -> dict[str, Any]:
+    """Run the load process. On Ctrl-C it gets the signal, too, and ends by itself with the results so far.
+
+    Raises LoadFailed.
+    """
+    command = [sys.executable, "-m", "mqproof.loadtests.runner"]
+    grace = GRACE if settings.role == "local" and not settings.web_port else WORKERS_GRACE
+    errors = None if settings.show_progress or settings.web_port else subprocess.PIPE
+    with subprocess.Popen(
+        command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=errors, text=True
+    ) as process:
+        try:
+            told = json.dumps(settings.plain()) + "\n"
+            output, said = _communicate(process, told, settings.duration + grace)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            raise LoadFailed(f"the load process did not end {grace:.0f} s after its time") from None
+    if settings.role == "worker" and process.returncode == 0:
+        return {}
+    if process.returncode != 0 or not output:
+        last = (said or "").strip().splitlines()[-1:] or [f"it ended with {process.returncode} and without a word"]
+        raise LoadFailed(f"the load process failed: {last[0]}")
+    result: dict[str, Any] = json.loads(output)
+    return result
+
+
+def _communicate(process: "subprocess.Popen[str]", text: str, seconds: float) -> tuple[str, str]:
+    try:
+        return process.communicate(text, timeout=seconds)
+    except KeyboardInterrupt:
+        output, said = process.communicate(timeout=GRACE)
+        if not output:
+            raise  # it was interrupted before it had begun
+        return output, said

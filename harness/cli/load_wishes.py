@@ -1,0 +1,177 @@
+"""What the command line of ``mqproof load`` asks for, and what it means in the words of a load run."""
+
+import base64
+import difflib
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from mqproof.harness.targets.drivers import DRIVERS
+from mqproof.harness.targets.target import redact
+from mqproof.harness.thresholds import Thresholds
+from mqproof.loadtests.scenarios.catalogue import WATCH, WORKLOAD, names, scenario_of, with_defaults
+from mqproof.loadtests.scenarios.presets import EXAMPLES, preset
+from mqproof.loadtests.settings import WELCOME_EMAIL, BadSettings, Settings
+
+UNTIL_INTERRUPTED = 30 * 86_400.0  # seconds of --watch without --duration
+LARGEST_TEMPLATE = 16 << 20
+
+
+@dataclass(frozen=True, slots=True)
+class Texts:
+    """Options that have to be read."""
+
+    variable_rate: str = ""
+    sizes: str = ""
+    payload_file: Path | None = None
+    queue_arguments: Sequence[str] | None = None
+    properties: Sequence[str] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Wishes:
+    """What the command line asks for. ``numbers``: fields of :class:`Settings`."""
+
+    scenario: str | None
+    targets: list[str]
+    numbers: dict[str, Any]
+    texts: Texts
+    json_out: str
+    out: Path | None
+    password_file: Path | None
+    thresholds: Thresholds
+    is_allowed: bool
+    scale: float = 1.0
+    workload: str = ""
+    is_watch: bool = False
+    is_trace: bool = False
+    is_both: bool = False
+
+    @property
+    def name(self) -> str:
+        """The scenario, once it has been read."""
+        assert self.scenario is not None, "read comes first"
+        return self.scenario
+
+
+def read(wishes: Wishes) -> Wishes:
+    """Return the wishes with a scenario that exists, targets, and settings in numbers. Raises BadSettings."""
+    scenario, targets = wishes.scenario, list(wishes.targets)
+    own = WATCH if wishes.is_watch else WORKLOAD if wishes.workload else ""
+    if own and scenario is not None:
+        if scenario in names():
+            option = "watch" if wishes.is_watch else "workload"
+            raise BadSettings(f"--{option} is a scenario itself: leave out {scenario}")
+        targets.insert(0, scenario)
+    if not own and scenario is None:
+        raise BadSettings(f"name a scenario: {', '.join(names())}")
+    if wishes.is_both:
+        raise BadSettings("--master and --worker contradict each other: choose one")
+    scenario, preset_numbers = (own, {}) if own else _scenario(str(scenario), wishes.scale)
+    given = {key: value for key, value in wishes.numbers.items() if value is not None}
+    numbers = with_defaults(scenario, preset_numbers | given | _texts(wishes.texts))
+    if wishes.workload:
+        numbers["workload"] = {"name": wishes.workload}
+    if wishes.is_watch and "duration" not in given:
+        numbers["duration"] = UNTIL_INTERRUPTED
+    numbers.setdefault("duration", 10.0)
+    Settings(scenario, "amqp://localhost", **{**numbers, "trace": "x" if wishes.is_trace else ""})
+    wishes.thresholds.check_wording()
+    _refuse(scenario, numbers, targets, wishes)
+    return replace(wishes, scenario=scenario, targets=targets or ["embedded"], numbers=numbers)
+
+
+def fitting(wishes: Wishes) -> list[str]:
+    """Return the targets' words, local brokers narrowed to the protocols that the scenario is for."""
+    if wishes.name == WELCOME_EMAIL:
+        return wishes.targets
+    protocols = scenario_of(wishes.name).protocols
+    words = []
+    for word in wishes.targets:
+        spoken = DRIVERS[word].protocols if word in DRIVERS else ()
+        found = [f"{word}-{protocol}" for protocol in spoken if protocol in protocols]
+        words += found if len(spoken) > 1 and len(found) < len(spoken) and found else [word]
+    return words
+
+
+def _scenario(name: str, scale: float) -> tuple[str, dict[str, Any]]:
+    """Return the scenario that a name means, and what a benchmark's name says. Raises BadSettings."""
+    if name in names():
+        return name, {}
+    found = preset(name, scale)
+    if found is not None:
+        return found
+    near = difflib.get_close_matches(name, [*names(), *EXAMPLES], n=1)
+    hint = f"did you mean {near[0]}?" if near else f"there is {', '.join(names())}"
+    raise BadSettings(f"no scenario is called {name!r}: {hint}")
+
+
+def _refuse(scenario: str, numbers: dict[str, Any], targets: list[str], wishes: Wishes) -> None:
+    for word in targets:
+        if word.startswith(("ws://", "wss://")):
+            raise BadSettings(f"load does not go by WebSocket: name the mqtt:// URL instead of {redact(word)}")
+    is_spread = numbers.get("processes", 1) > 1 or numbers["role"] != "local"
+    if scenario == WELCOME_EMAIL and (is_spread or wishes.is_trace or numbers["web_port"] or numbers["metrics_port"]):
+        raise BadSettings(
+            "welcome-email compares what callers in one process feel: not with --processes, --master, --worker, "
+            "--trace, --web-port or --metrics-port"
+        )
+    if numbers.get("processes", 1) > 1 and numbers["role"] != "local":
+        raise BadSettings("--processes makes workers here, --master and --worker are for several machines: choose one")
+    is_one = numbers["role"] != "local" or numbers["web_port"] or numbers["metrics_port"] or numbers["stats_url"]
+    if is_one and len(targets) != 1:
+        raise BadSettings("--master, --worker, --web-port, --metrics-port and --stats-url are for one target: name it")
+    if numbers["role"] == "worker" and "://" not in targets[0]:
+        raise BadSettings("--worker needs the URL that the master has, too: the master does not send passwords")
+
+
+def _texts(texts: Texts) -> dict[str, Any]:
+    found: dict[str, Any] = {}
+    if texts.variable_rate:
+        found["schedule"] = [_phase(part) for part in texts.variable_rate.split(",")]
+        found["duration"] = sum(seconds for seconds, _ in found["schedule"])
+    if texts.sizes:
+        found["sizes"] = [_whole(part, "--sizes") for part in texts.sizes.split(",")]
+    if texts.payload_file is not None:
+        found["template"] = base64.b64encode(_contents(texts.payload_file)).decode()
+    for option, key, pairs in (
+        ("--queue-argument", "queue_arguments", texts.queue_arguments), ("--property", "properties", texts.properties),
+    ):  # fmt: skip
+        if pairs:
+            found[key] = dict(_pair(pair, option) for pair in pairs)
+    return found
+
+
+def _contents(file: Path) -> bytes:
+    try:
+        octets = file.read_bytes()
+    except OSError as error:
+        raise BadSettings(f"--payload-file {file}: {error.strerror}") from None
+    if not octets or len(octets) > LARGEST_TEMPLATE:
+        raise BadSettings(f"--payload-file {file}: it has {len(octets)} octets; from 1 to {LARGEST_TEMPLATE} are fine")
+    return octets
+
+
+def _phase(text: str) -> list[float]:
+    match = re.fullmatch(r"(\d+(?:\.\d+)?):(\d+(?:\.\d+)?)", text.strip())
+    if match is None or not float(match[2]):
+        raise BadSettings(f"--variable-rate {text!r}: write RATE:SECONDS,RATE:SECONDS, such as 100:30,1000:10")
+    return [float(match[2]), float(match[1])]
+
+
+def _whole(text: str, option: str) -> int:
+    try:
+        return int(text)
+    except ValueError:
+        raise BadSettings(f"{option} {text!r} is no number") from None
+
+
+def _pair(text: str, option: str) -> tuple[str, Any]:
+    key, separator, value = text.partition("=")
+    if not key or not separator:
+        raise BadSettings(f"{option} {text!r}: write KEY=VALUE")
+    if value in ("true", "false"):
+        return key, value == "true"
+    return key, int(value) if re.fullmatch(r"-?\d+", value) else value

@@ -1,0 +1,130 @@
+"""What brokers count themselves: Mosquitto's ``$SYS``, RabbitMQ's management, anybody's Prometheus endpoint."""
+
+import base64
+import json
+import re
+from typing import Any
+from urllib.parse import unquote, urlsplit
+from urllib.request import Request, urlopen
+
+import gevent
+from mqproof.dissectors.mqtt.codec import Publish, Suback, Subscribe, Subscription, encode
+from mqproof.harness.targets.target import Target
+from mqproof.loadtests.engine.mqtt import VERSION, MqttWire
+from mqproof.loadtests.engine.names import Names
+from mqproof.loadtests.engine.wire import Broken, Scratch
+
+SYS = {  # topic below $SYS/broker/ -> what it says
+    "publish/messages/dropped": "dropped",
+    "clients/connected": "connections",
+    "heap/current": "broker_memory",
+    "messages/stored": "stored",
+}
+PROMETHEUS = {  # names of metrics -> what their sum says
+    "rabbitmq_connections": "connections",
+    "rabbitmq_queue_messages": "depth",
+    "rabbitmq_process_resident_memory_bytes": "broker_memory",
+    "process_resident_memory_bytes": "broker_memory",
+    "rabbitmq_global_messages_unroutable_dropped_total": "dropped",
+    "rabbitmq_global_messages_dead_lettered_maxlen_total": "dropped",
+    "emqx_messages_dropped": "dropped",
+    "emqx_connections_count": "connections",
+}
+LINE = re.compile(r"^([a-zA-Z_:][\w:]*)(?:\{[^}]*\})?\s+([-+0-9.eE]+)")
+SECONDS = 3.0
+MOST = 4 << 20  # octets of an answer
+
+
+class SysTopics:
+    """The counters that a broker publishes about itself."""
+
+    def __init__(self, target: Target) -> None:
+        self._target = target
+        self.values: dict[str, float] = {}
+        self._greenlet: Any = None
+
+    def start(self) -> None:
+        """Subscribe; a broker that has none, or does not show them, leaves the values empty."""
+        self._greenlet = gevent.spawn(self._run)
+
+    def stop(self) -> None:
+        """Disconnect."""
+        if self._greenlet is not None:
+            self._greenlet.kill()
+
+    @property
+    def counts_drops(self) -> bool:
+        """Whether the broker says how many messages it dropped."""
+        return "dropped" in self.values
+
+    @property
+    def dropped(self) -> float:
+        """How many messages it says that it dropped, ever."""
+        return self.values.get("dropped", 0.0)
+
+    def sample(self) -> dict[str, float]:
+        """Return what it says now."""
+        return {name: value for name, value in self.values.items() if name != "broker_memory"}
+
+    def _run(self) -> None:
+        try:
+            wire = MqttWire(self._target, Scratch(), Names("").client_id("y", 0), buffer=65536)
+            filters = tuple(Subscription(f"$SYS/broker/{topic}", 0) for topic in SYS)
+            wire.send(encode(Subscribe(1, filters), VERSION))
+            wire.socket.settimeout(None)
+            while True:
+                packet = wire.answer()
+                if isinstance(packet, Publish):
+                    self._note(packet)
+                elif isinstance(packet, Suback) and all(code > 2 for code in packet.reason_codes):
+                    return
+        except Broken:
+            return
+
+    def _note(self, packet: Publish) -> None:
+        name = SYS.get(packet.topic.removeprefix("$SYS/broker/"))
+        try:
+            if name is not None:
+                self.values[name] = float(packet.payload)
+        except ValueError:
+            pass  # words instead of a number
+
+
+def from_url(url: str) -> dict[str, float]:
+    """Return what a statistics endpoint says: management where the path is empty, Prometheus text elsewhere.
+
+    Raises OSError and ValueError.
+    """
+    parts = urlsplit(url)
+    if parts.scheme not in ("http", "https"):
+        raise ValueError("a statistics endpoint is reached by http or https")
+    base = f"{parts.scheme}://{parts.hostname}:{parts.port or (443 if parts.scheme == 'https' else 80)}"
+    login = f"{unquote(parts.username or '')}:{unquote(parts.password or '')}" if parts.username else ""
+    if parts.path.strip("/"):
+        return _prometheus(_get(base + parts.path, login).decode("utf-8", "replace"))
+    overview = json.loads(_get(f"{base}/api/overview", login))
+    nodes = json.loads(_get(f"{base}/api/nodes", login))
+    stats = overview.get("message_stats", {})
+    return {
+        "connections": float(overview["object_totals"]["connections"]),
+        "depth": float(overview["queue_totals"].get("messages", 0)),
+        "broker_memory": float(sum(node.get("mem_used", 0) for node in nodes)),
+        "dropped": float(stats.get("drop_unroutable", 0)),
+    }
+
+
+def _get(url: str, login: str) -> bytes:
+    request = Request(url)
+    if login:
+        request.add_header("Authorization", "Basic " + base64.b64encode(login.encode()).decode())
+    with urlopen(request, timeout=SECONDS) as answer:
+        return bytes(answer.read(MOST))
+
+
+def _prometheus(text: str) -> dict[str, float]:
+    found: dict[str, float] = {}
+    for line in text.splitlines():
+        match = LINE.match(line)
+        if match and (name := PROMETHEUS.get(match[1])):
+            found[name] = found.get(name, 0.0) + float(match[2])
+    return found

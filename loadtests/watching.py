@@ -1,0 +1,220 @@
+"""Watches the broker while load runs: processor and memory, queue depth, connections, its own counts of drops."""
+
+import time
+from collections.abc import Callable
+from typing import Any
+
+import gevent
+import psutil
+from mqproof.harness.ledger import UNEXPLAINED, Ledger
+from mqproof.harness.targets.target import Target
+from mqproof.loadtests.counters import SysTopics, from_url
+from mqproof.loadtests.engine.amqp import AmqpWire
+from mqproof.loadtests.engine.group import Pipes
+from mqproof.loadtests.engine.plumbing import SMALL
+from mqproof.loadtests.engine.wire import Broken, Scratch
+
+LOCAL = ("127.0.0.1", "::1", "localhost")
+NEXT_COUNT = 11.0  # seconds until a broker has published its counters anew ($SYS: every ten by default)
+ENOUGH_CONNECTIONS, ENOUGH_QUEUED = 50, 1000  # below them a difference in memory says nothing of each
+
+Sample = dict[str, Any]
+
+
+class Watch:
+    """Samples a broker at a steady pace. ``stats_url``: RabbitMQ's management or any Prometheus endpoint, or empty."""
+
+    def __init__(self, target: Target, stats_url: str = "", step: float = 0.5) -> None:
+        self.target, self._stats_url, self._step = target, stats_url, step
+        self.process = process_of(target)
+        self._sys = SysTopics(target) if target.protocol == "mqtt" else None
+        self.samples: list[Sample] = []
+        self.errors: set[str] = set()
+        self._pipes: Pipes | None = None
+        self._wire: AmqpWire | None = None
+        self._began = time.monotonic()
+        self._mark = 0
+        self._before: dict[str, float] = {}
+        self._memory_before_open: float | None = None
+        self._connections = 0
+        self._greenlet: Any = None
+        self._cpu_before: tuple[float, float, float] | None = None  # moment, the broker's seconds, ours
+        self._drops_before = 0.0
+        self.now: Sample = {}
+
+    # -- its life --------------------------------------------------------------------------------------------------
+
+    def start(self) -> None:
+        """Begin to sample."""
+        if self._sys is not None:
+            self._sys.start()
+        self._greenlet = gevent.spawn(self._run)
+
+    def stop(self) -> None:
+        """Sample no more."""
+        if self._greenlet is not None:
+            self._greenlet.kill()
+        if self._wire is not None:
+            self._wire.close()
+        if self._sys is not None:
+            self._sys.stop()
+
+    def before_open(self) -> None:
+        """Note the broker's memory before a stage's connections."""
+        self._memory_before_open = self._memory()
+        self._drops_before = self._drops()
+
+    def begin_stage(self, pipes: Pipes, connections: int) -> None:
+        """Watch a stage that has opened so many connections and starts now."""
+        self._pipes, self._connections = pipes, connections
+        self._began, self._mark = time.monotonic(), len(self.samples)
+        after = self._memory()
+        self._before = {} if after is None else {"memory": after}
+
+    def end_stage(self) -> None:
+        """Look at the stage's queues no more."""
+        self._pipes = None
+
+    # -- what it found ---------------------------------------------------------------------------------------------
+
+    def stage_rows(self) -> list[Sample]:
+        """Return the samples of this stage, ``s`` in seconds after its start."""
+        return [{**sample, "s": sample["s"] - self._began} for sample in self.samples[self._mark :]]
+
+    def summary(self) -> dict[str, Any]:
+        """Return what this stage cost the broker: cores, memory in octets, of each connection and queued message."""
+        rows = self.samples[self._mark :]
+        found: dict[str, Any] = {}
+        for name, key, pick in (
+            ("cpu_cores_mean", "broker_cpu", _mean), ("our_cpu_cores_mean", "our_cpu", _mean),
+            ("memory_peak", "broker_memory", max), ("depth_peak", "depth", max),
+            ("connections_peak", "connections", max),
+        ):  # fmt: skip
+            values = [row[key] for row in rows if row.get(key) is not None]
+            if values:
+                found[name] = round(pick(values), 3)
+        return found | self._memory_of_each(rows)
+
+    def _memory_of_each(self, rows: list[Sample]) -> dict[str, float]:
+        found: dict[str, float] = {}
+        before, opened = self._memory_before_open, self._before.get("memory")
+        if before is not None and opened is not None and self._connections >= ENOUGH_CONNECTIONS:
+            found["memory_per_connection"] = round((opened - before) / self._connections, 1)
+        deepest = max(rows, key=lambda row: row.get("depth") or 0, default={})
+        if (deepest.get("depth") or 0) >= ENOUGH_QUEUED and opened is not None and deepest.get("broker_memory"):
+            found["memory_per_queued_message"] = round((deepest["broker_memory"] - opened) / deepest["depth"], 1)
+        return found
+
+    def about(self) -> dict[str, Any]:
+        """Return how the broker was watched."""
+        means = [f"process {self.process.pid}"] if self.process is not None else []
+        means += ["$SYS"] if self._sys is not None and self._sys.values else []
+        means += ["statistics endpoint"] if self._stats_url else []
+        return {"watched_by": means, "errors": sorted(self.errors)}
+
+    def dropped(self, ledger: Ledger) -> int:
+        """Return how many messages the broker says that it dropped in this stage; asked only where some are missing."""
+        if UNEXPLAINED not in ledger.findings().lost_by_cause:
+            return 0
+        until = time.monotonic() + NEXT_COUNT
+        while self._sys is not None and self._sys.counts_drops and time.monotonic() < until:
+            if self._drops() > self._drops_before:
+                break
+            gevent.sleep(0.1)
+        return int(max(0.0, self._drops() - self._drops_before))
+
+    # -- sampling --------------------------------------------------------------------------------------------------
+
+    def _run(self) -> None:
+        while True:
+            self.now = self.sample()
+            self.samples.append(self.now)
+            gevent.sleep(self._step)
+
+    def sample(self) -> Sample:
+        """Return one look at the broker, its moment ``s`` on the monotonic clock."""
+        found: Sample = {"s": time.monotonic()}
+        for look in (self._look_at_process, self._look_at_queues, self._look_at_counters):
+            self._carefully(look, found)
+        return found
+
+    def _carefully(self, look: Callable[[Sample], None], found: Sample) -> None:
+        """Let no failure to watch end the load; it is told at the end."""
+        try:
+            look(found)
+        except (psutil.Error, Broken, OSError, ValueError, KeyError) as error:
+            self.errors.add(f"{type(error).__name__}: {str(error)[:120]}")
+
+    def _look_at_process(self, found: Sample) -> None:
+        used = _cpu_seconds(psutil.Process())
+        if self.process is not None:
+            found["broker_memory"] = self._memory()
+            now = time.monotonic(), _cpu_seconds(self.process), used
+            if self._cpu_before is not None:
+                passed = max(1e-6, now[0] - self._cpu_before[0])
+                found["broker_cpu"] = round((now[1] - self._cpu_before[1]) / passed, 3)
+                found["our_cpu"] = round((now[2] - self._cpu_before[2]) / passed, 3)
+            self._cpu_before = now
+
+    def _look_at_queues(self, found: Sample) -> None:
+        pipes = self._pipes
+        if pipes is None or self.target.protocol != "amqp":
+            return
+        try:
+            if self._wire is None:
+                self._wire = AmqpWire(self.target, Scratch(), SMALL)
+            found["depth"] = pipes.depth(self._wire)
+        except Broken:
+            if self._wire is not None:
+                self._wire.socket.close()
+            self._wire = None  # the queue has gone with its last consumer, or the broker has
+
+    def _look_at_counters(self, found: Sample) -> None:
+        if self._sys is not None:
+            found |= self._sys.sample()
+        if self._stats_url:
+            found |= {key: value for key, value in from_url(self._stats_url).items() if key not in found}
+
+    def _memory(self) -> float | None:
+        """Return the broker's memory in octets, as far as it can be known."""
+        if self.process is not None:
+            try:
+                return float(sum(each.memory_info().rss for each in _family(self.process)))
+            except psutil.Error:
+                return None
+        value = self.now.get("broker_memory")
+        return float(value) if value is not None else None
+
+    def _drops(self) -> float:
+        if self._sys is not None and self._sys.counts_drops:
+            return self._sys.dropped
+        try:
+            return float(from_url(self._stats_url).get("dropped", 0)) if self._stats_url else 0.0
+        except (OSError, ValueError, KeyError):
+            return 0.0
+
+
+def process_of(target: Target) -> Any:
+    """Return the process that listens where the target is, if it is on this machine and may be looked at."""
+    if target.host not in LOCAL:
+        return None
+    try:
+        for connection in psutil.net_connections("tcp"):
+            here = connection.laddr[1] if connection.laddr else 0
+            if connection.status == psutil.CONN_LISTEN and here == target.port and connection.pid:
+                return psutil.Process(connection.pid)
+    except psutil.Error:
+        pass
+    return None
+
+
+def _family(process: Any) -> list[Any]:
+    return [process, *process.children(recursive=True)]
+
+
+def _cpu_seconds(process: Any) -> float:
+    return float(sum(sum(each.cpu_times()[:2]) for each in _family(process)))
+
+
+def _mean(values: list[float]) -> float:
+    return sum(values) / len(values)
