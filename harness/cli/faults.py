@@ -91,7 +91,7 @@ def _fail(code: int, error: Exception) -> int:
 
 def _run(targets: list[str], names: list[str], options: Options) -> int:
     from mqproof.harness.saboteur import running
-    from mqproof.harness.saboteur.kill_table import tabulate
+    from mqproof.harness.saboteur.kill_table import explanations, tabulate
     from mqproof.harness.targets.opening import open_all
     from mqproof.harness.targets.target import Tls
 
@@ -100,11 +100,15 @@ def _run(targets: list[str], names: list[str], options: Options) -> int:
     with ExitStack() as resources:
         bases = open_all(targets, resources, tls=Tls(insecure=True) if options.insecure else None)
         done = running.run_sharded(running.Shard(bases, faults, SUITES, arguments, options.thorough), options.workers)
+        unmet = tabulate(done.ran, done.records, done.sanity).unmet
+        if unmet and not done.errors:  # their tests wait on real time: only these faults are worth it
+            waiting = running.Shard(bases, unmet, SUITES, ["-m", "slow"], options.thorough)
+            done = running.together(done, running.run_sharded(waiting, options.workers))
     if done.errors:
         return _fail(EXIT_INTERNAL, RuntimeError("; ".join(done.errors)))
     if not done.records:
         return _fail(EXIT_NOTHING, RuntimeError("no test claims a statement that these faults break"))
-    table = tabulate(done.ran, done.records, done.sanity)
+    table = tabulate(done.ran, done.records, done.sanity, explanations(bases))
     if names:
         table.immortal.clear()  # most tests met no fault at all
     _print(table, options.form, targets)
@@ -135,7 +139,7 @@ def _print_table(table: Any) -> None:
         elif row.control_failed:
             typer.echo(f"{row.spec.name:{width}}  invalid, without it these fail: {', '.join(row.control_failed)}")
         elif not row.killed_by:
-            typer.echo(f"{row.spec.name:{width}}  survived {row.ran} tests")
+            typer.echo(f"{row.spec.name:{width}}  survived {row.ran} tests: {row.why or 'not explained'}")
     killed = sum(row.result == "killed" for row in table.rows)
     broad = sum(bool(row.overbroad) for row in table.rows)
     typer.echo(f"{len(table.rows)} faults: {killed} killed, {len(table.rows) - killed} not, {broad} overbroad")

@@ -120,7 +120,7 @@ def _notes(outcomes: Sequence[Outcome]) -> list[str]:
                 strange.append(f"- {outcome.disruption}: {problem}")
         if outcome.error:
             strange.append(f"- {outcome.disruption}: inconclusive, {outcome.error}")
-    lines = [f"Known ({', '.join(sorted(kinds))}): {reason}." for reason, kinds in known.items()]
+    lines = [f"- known ({', '.join(sorted(kinds))}): {reason}." for reason, kinds in known.items()]
     return [*lines, *([""] if lines else []), *strange, *([""] if strange else [])]
 
 

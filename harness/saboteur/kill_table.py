@@ -1,10 +1,14 @@
 """The kill table: which tests turn red under which fault, as evidence that the tests can fail at all."""
 
-from collections.abc import Iterable
+import tomllib
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
+from importlib.resources import files
+from types import MappingProxyType
 from typing import Any, Literal
 
 from mqproof.harness.saboteur.core import FAULTS, FaultSpec
+from mqproof.harness.targets.target import Target
 from mqproof.harness.verdicts import Verdict
 
 Result = Literal["killed", "survived", "invalid"]
@@ -24,6 +28,7 @@ class Row:
     overbroad: list[str] = field(default_factory=list)
     control_failed: list[str] = field(default_factory=list)
     ran: int = 0
+    why: str = ""  # why nothing notices it on this target, where that is known
     applicable: int = 0  # records of tests that could have noticed: no sanity tests, none that the target lacks
 
     @property
@@ -43,6 +48,7 @@ class Row:
             "overbroad": self.overbroad,
             "control_failed": self.control_failed,
             "says": self.spec.says,
+            "why": self.why,
         }
 
 
@@ -59,17 +65,24 @@ class KillTable:
 
     @property
     def is_clean(self) -> bool:
-        """Whether every fault was killed, none was overbroad, and every test that ran on a fault killed one."""
-        return not self.immortal and all(row.result == "killed" and not row.overbroad for row in self.rows)
+        """Whether faults were killed (or explained), none was overbroad, and every test that met one killed one."""
+        done = all(row.result == "killed" or (row.result == "survived" and row.why) for row in self.rows)
+        return done and not self.immortal and not any(row.overbroad for row in self.rows)
 
 
-def tabulate(names: Iterable[str], records: Iterable[dict[str, Any]], sanity: frozenset[str]) -> KillTable:
+def tabulate(
+    names: Iterable[str],
+    records: Iterable[dict[str, Any]],
+    sanity: frozenset[str],
+    explained: Mapping[str, str] = MappingProxyType({}),
+) -> KillTable:
     """Return the table from the records of a pytest run.
 
     ``names``: the faults that ran. ``records``: one per test, with ``function``, ``target`` (``TARGET~FAULT``, or a
     bare name for the control), ``claims``, ``outcome`` and ``verdicts``. ``sanity``: the functions marked so.
+    ``explained``: why a fault is not noticed on this target, by the fault's name.
     """
-    rows = {name: Row(FAULTS[name]) for name in names}
+    rows = {name: Row(FAULTS[name], why=explained.get(name, "")) for name in names}
     records = list(records)
     controls = {(record["function"], record["outcome"]) for record in records if not fault_of(record["target"])}
     red = {function for function, outcome in controls if outcome not in GREEN}
@@ -82,6 +95,13 @@ def tabulate(names: Iterable[str], records: Iterable[dict[str, Any]], sanity: fr
     met = [row for row in rows.values() if row.applicable]
     unmet = [row.spec.name for row in rows.values() if not row.applicable]
     return KillTable(met, sorted(ran - killers - sanity), unmet)
+
+
+def explanations(targets: Iterable[Target]) -> dict[str, str]:
+    """Return why faults are not noticed on these targets, from ``survivors.toml``: driver, fault, reason."""
+    text = files(__package__).joinpath("survivors.toml").read_text(encoding="utf-8")
+    tables = tomllib.loads(text)
+    return {name: why for target in targets for name, why in tables.get(target.driver or "", {}).items()}
 
 
 GREEN = (Verdict.CONFORMS, Verdict.UNSUPPORTED, Verdict.KNOWN_DEVIATION, Verdict.UNTESTED)

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable
 
-from mqproof.harness.saboteur.core import FaultSpec
+from mqproof.harness.saboteur.core import FAULTS, FaultSpec
 from mqproof.harness.saboteur.kill_table import KillTable, Row
 from mqproof.harness.statements.registry import find
 
@@ -41,6 +41,9 @@ test is green without the fault.
 """
 
 
+UNMET = "The tests of their statements need what this target lacks, or the target says that it cannot do it."
+
+
 def faults_page(faults: Iterable[FaultSpec]) -> str:
     """Return the page of all faults, grouped by protocol."""
     lines = [FAULTS_HEAD]
@@ -56,6 +59,7 @@ def table_page(table: KillTable, targets: Iterable[str]) -> str:
     """Return the kill table as a page; ``targets`` says against what it ran."""
     rows = sorted(table.rows, key=lambda row: (row.spec.protocol, row.spec.name))
     killed = sum(row.result == "killed" for row in rows)
+    survivors = [row for row in rows if row.result == "survived"]
     broad = sum(bool(row.overbroad) for row in rows)
     lines = [
         TABLE_HEAD,
@@ -66,8 +70,12 @@ def table_page(table: KillTable, targets: Iterable[str]) -> str:
         "|---|---|---|",
     ]
     lines += [f"| {row.spec.name} | {_result(row)} | {_names(row)} |" for row in rows]
+    if survivors:
+        lines += ["", "## Survivors, and why", ""]
+        lines += [f"- **{row.spec.name}**: {row.spec.says}. {row.why or 'Not explained.'}" for row in survivors]
     if table.unmet:
-        lines += ["", f"No test met these here: {', '.join(table.unmet)}."]
+        lines += ["", "## Met by no test here", "", UNMET, ""]
+        lines += [f"- **{name}**: {FAULTS[name].says}" for name in sorted(table.unmet)]
     if table.immortal:
         lines += ["", "Tests that no fault kills:", "", *(f"- {name}" for name in table.immortal)]
     return "\n".join([*lines, ""])

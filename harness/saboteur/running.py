@@ -222,6 +222,17 @@ def run_sharded(shard: Shard, workers: int) -> Shard:
     )
 
 
+def together(first: Shard, second: Shard) -> Shard:
+    """Return what came of two runs as one."""
+    return replace(
+        first,
+        records=first.records + second.records,
+        sanity=first.sanity | second.sanity,
+        ran=list(dict.fromkeys(first.ran + second.ran)),
+        errors=first.errors + second.errors,
+    )
+
+
 def defective_brokers(resources: ExitStack, base: Target) -> Callable[[FaultSpec], Target | None]:
     """Return what starts an embedded broker with a defect; brokers end with ``resources``."""
 

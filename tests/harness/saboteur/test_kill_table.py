@@ -5,7 +5,10 @@ from typing import Any
 
 import pytest
 from mqproof.harness.saboteur.core import FAULTS, FaultSpec
-from mqproof.harness.saboteur.kill_table import KillTable, fault_of, tabulate
+from mqproof.harness.saboteur.kill_table import KillTable, explanations, fault_of, tabulate
+from mqproof.harness.saboteur.running import load_faults
+from mqproof.harness.targets.drivers import DRIVERS
+from mqproof.harness.targets.target import Target
 
 BROKEN = "amqp-0-9-1:3.1.3.3/words"
 OTHER = "amqp-0-9-1:3.1.3.1/match"
@@ -100,3 +103,16 @@ def test_parameters_of_one_function_count_once() -> None:
 
 def test_target_of_the_control_has_no_fault() -> None:
     assert (fault_of("rabbitmq-amqp"), fault_of("rabbitmq-amqp~lost")) == ("", "lost")
+
+
+def test_every_explanation_is_of_a_fault_that_exists() -> None:
+    load_faults()
+    explained = explanations([Target(name, "amqp", "127.0.0.1", 1, driver=name) for name in DRIVERS])
+    assert set(explained) <= set(FAULTS)
+    assert all(reason.strip().endswith(".") for reason in explained.values())
+
+
+def test_a_survivor_is_clean_only_with_its_reason() -> None:
+    records = [record("t", "b", "unsupported"), record("t", "b~a-fault", "conforms")]
+    assert not tabulate(["a-fault"], records, frozenset()).is_clean
+    assert tabulate(["a-fault"], records, frozenset(), {"a-fault": "It is so."}).is_clean

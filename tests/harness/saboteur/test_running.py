@@ -50,3 +50,14 @@ def test_page_of_faults_is_the_generated_one() -> None:
     load_faults()
     page = Path(__file__).parents[3] / "docs" / "faults.md"
     assert page.read_text(encoding="utf-8") == faults_page(FAULTS.values())
+
+
+@pytest.mark.whole_run
+def test_every_fault_is_killed_on_the_embedded_brokers_and_every_test_kills_one() -> None:
+    """Exit code 0: no survivor, none invalid, none overbroad, no test that kills nothing."""
+    done = run("run", "--json", timeout=900)
+    assert done.returncode == 0, done.stdout[-3000:] + done.stderr
+    rows = {row["fault"]: row["result"] for row in json.loads(done.stdout)}
+    assert set(rows.values()) == {"killed"}
+    page = (Path(__file__).parents[3] / "docs" / "kill-table.md").read_text(encoding="utf-8")
+    assert [name for name in rows if f"| {name} | killed |" not in page] == []
