@@ -1,6 +1,7 @@
 """``mqproof crash``: brokers that mqproof starts are killed, stopped, cut off and filled under load."""
 
-from concurrent.futures import ThreadPoolExecutor
+import threading
+from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -36,7 +37,7 @@ def crash(
     markdown: Annotated[Path | None, typer.Option(metavar="FILE", help="Write docs/crash-recovery.md.")] = None,
 ) -> None:
     """Disturb brokers under load."""  # replaced by HELP
-    from mqproof.harness.cli.exits import CONFORMS, DEVIATES, NOTHING, UNREACHABLE, USAGE
+    from mqproof.harness.cli.exits import CONFORMS, DEVIATES, INTERRUPTED, NOTHING, UNREACHABLE, USAGE
     from mqproof.harness.crash.report import page, save
     from mqproof.harness.run import Run, new_folder
     from mqproof.harness.targets.errors import TargetError
@@ -46,8 +47,7 @@ def crash(
     run = Run()
     try:
         plans = [part for word in targets or DEFAULT for part in _parts(*_plan(word, disruption or []))]
-        with ThreadPoolExecutor(len(plans)) as pool:
-            done = list(pool.map(lambda each: _rounds(each[0], each[1], each[2], rounds), plans))
+        done, complete = _side_by_side(plans, rounds)
     except BadTarget as error:
         raise _fail(error, USAGE) from None
     except TargetError as error:
@@ -55,12 +55,14 @@ def crash(
     outcomes = [outcome for _, found in done for outcome in found]
     folder = out or new_folder()
     folder.mkdir(parents=True, exist_ok=True)
-    save(folder, run, [target for target, _ in done], outcomes)
+    save(folder, run, [target for target, _ in done], outcomes, complete=complete)
     if markdown:
         versions = {target.driver or "": f"{target.product} {target.version}" for target, _ in done}
         markdown.write_text(page(outcomes, versions), encoding="utf-8")
     verdicts = {outcome.verdict for outcome in outcomes}
     typer.echo(f"{len(outcomes)} disruptions; the numbers are in {folder}")
+    if not complete:
+        raise typer.Exit(INTERRUPTED)
     code = DEVIATES if Verdict.DEVIATES in verdicts else NOTHING if Verdict.INCONCLUSIVE in verdicts else CONFORMS
     raise typer.Exit(code)
 
@@ -101,14 +103,35 @@ def _parts(driver: str, protocol: str, names: list[str]) -> list[tuple[str, str,
     return [(driver, protocol, part) for part in (under_load, in_handshake) if part]
 
 
-def _rounds(driver: str, protocol: str, names: list[str], rounds: int) -> "tuple[Target, list[Outcome]]":
+def _side_by_side(
+    plans: list[tuple[str, str, list[str]]], rounds: int
+) -> "tuple[list[tuple[Target, list[Outcome]]], bool]":
+    """Return what came of each plan, and whether nobody interrupted; then what is under way is brought to its end."""
+    stop = threading.Event()
+    with ThreadPoolExecutor(len(plans)) as pool:
+        work = [pool.submit(_rounds, driver, protocol, names, rounds, stop) for driver, protocol, names in plans]
+        try:
+            wait(work, return_when=FIRST_EXCEPTION)
+        except KeyboardInterrupt:
+            typer.echo("interrupted: ending what is under way", err=True)
+            stop.set()
+        if any(each.done() and each.exception() for each in work):
+            stop.set()
+    return [each.result() for each in work], not stop.is_set()
+
+
+def _rounds(
+    driver: str, protocol: str, names: list[str], rounds: int, stop: threading.Event
+) -> "tuple[Target, list[Outcome]]":
     from mqproof.harness.crash.report import line
     from mqproof.harness.crash.rounds import crash_broker, disturb
 
-    outcomes = []
+    outcomes: "list[Outcome]" = []
     with crash_broker(driver, protocol) as (broker, target):
         for _ in range(rounds):
             for name in names:
+                if stop.is_set():
+                    return target, outcomes
                 outcomes.append(disturb(broker, target, name))
                 typer.echo(line(outcomes[-1]))
         return target, outcomes

@@ -131,9 +131,11 @@ def _stand(
         run = Run()
         run.add_targets([target])
         run.save(folder)
-        saboteur = resources.enter_context(
-            Saboteur(target, scenario, port=port, folder=folder, watch=_show, replay=_replay(repeat))
-        )
+        try:
+            made = Saboteur(target, scenario, port=port, folder=folder, watch=_show, replay=_replay(repeat))
+        except OSError as error:
+            raise OSError(f"--listen {port}: {error.strerror or error}") from None
+        saboteur = resources.enter_context(made)
         _greet(target, saboteur, folder)
         _wait(lasts)
         counts = ", ".join(f"{fault} {count}" for fault, count in saboteur.decisions.met.items())

@@ -43,7 +43,9 @@ def line(outcome: Outcome) -> str:
     return f"{name}: {outcome.verdict} ({outcome.seconds:.1f} s) {what}"
 
 
-def save(folder: Path, run: Run, targets: Iterable[Target], outcomes: Sequence[Outcome]) -> None:
+def save(
+    folder: Path, run: Run, targets: Iterable[Target], outcomes: Sequence[Outcome], *, complete: bool = True
+) -> None:
     """Write run.json into ``folder``: a test for each outcome, its numbers among the loads."""
     run.add_targets(targets)
     for number, outcome in enumerate(outcomes, 1):
@@ -51,7 +53,7 @@ def save(folder: Path, run: Run, targets: Iterable[Target], outcomes: Sequence[O
     for target, statement in dict.fromkeys((test["target"], test["statements"][0]) for test in run.tests):
         _merge(run, target, statement)
     run.planned = len(outcomes)
-    run.finish(complete=True)
+    run.finish(complete)
     run.save(folder)
 
 

@@ -78,6 +78,14 @@ def test_nonsense_is_refused_in_one_line(words: list[str], says: str) -> None:
     assert done.stderr.count("\n") == 1
 
 
+def test_a_port_that_is_taken_is_said_in_one_line(amqp_target: Target) -> None:
+    words = [amqp_target.url, "--fault", "latency", "--listen", str(amqp_target.port)]
+    done = subprocess.run([*COMMAND, *words], capture_output=True, text=True, timeout=60, check=False)
+    assert done.returncode == 2
+    assert f"--listen {amqp_target.port}: " in done.stderr
+    assert done.stderr.count("\n") == 1
+
+
 def test_a_broker_that_cannot_be_reached_is_said_in_one_line() -> None:
     words = ["amqp://127.0.0.1:1", "--fault", "latency"]
     done = subprocess.run([*COMMAND, *words], capture_output=True, text=True, timeout=60, check=False)
