@@ -126,7 +126,7 @@ def _rounds(
     from mqproof.harness.crash.report import line
     from mqproof.harness.crash.rounds import crash_broker, disturb
 
-    outcomes: "list[Outcome]" = []
+    outcomes: list[Outcome] = []
     with crash_broker(driver, protocol) as (broker, target):
         for _ in range(rounds):
             for name in names:

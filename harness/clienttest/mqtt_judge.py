@@ -83,6 +83,8 @@ class MqttJudge:
         if prop(state.connect.properties, "authentication_method") is not None and state.connack is None:
             legal = isinstance(item, (Auth, Disconnect))
             self._judge("auth before connack", legal, "AUTH or DISCONNECT only", packet_name(item))
+        if state.lied and event.time - state.connack_time > SETTLED and not isinstance(item, Disconnect):
+            self._broke("lie", "the connection closed: there is no session", packet_name(item))
         handler = getattr(self, f"_{type(item).__name__.lower()}", None)
         if handler is not None:
             handler(item, event)
@@ -372,10 +374,8 @@ class MqttJudge:
             gone = state.goodbye is not None or "client" in state.closed
             early = gone and now - state.connack_time < GRACE
             self._judge("lie", early, "the connection closed: there is no session", "the client goes on")
-        if state.goodbye is not None:
-            self._kept("nothing more")
-        if state.forgot:
-            self._kept("forgotten")
+        kept = {"nothing more": state.goodbye is not None, "forgotten": state.forgot}
+        self._kept(*(name for name, so in kept.items() if so))
         if state.window_full and state.session.out:
             self._kept("window delays")
 

@@ -1,5 +1,6 @@
 """Runs a client's command in each situation, before the embedded broker, and judges what it said."""
 
+import math
 import os
 import signal
 import subprocess
@@ -87,7 +88,10 @@ def _play(
         target = _broker(kind, situation, resources)
         loop = resources.enter_context(ProxyLoop())
         proxy = loop.proxy(target, listen, port=port)
-        trial.endings[situation.name] = _run(command, _surroundings(trial.protocol, situation, proxy), seconds)
+        ending, when = _run(command, _surroundings(trial.protocol, situation, proxy), seconds)
+        trial.endings[situation.name] = ending
+    for conversation in heard:  # what a client does that is killed is not its own doing
+        conversation.events = [event for event in conversation.events if event.time <= when]
     return [conversation for conversation in heard if conversation.events][:MOST_CONNECTIONS]
 
 
@@ -118,7 +122,8 @@ def _surroundings(protocol: str, situation: Situation, proxy: Proxy) -> dict[str
     }
 
 
-def _run(command: Sequence[str], more: dict[str, str], seconds: float) -> str:
+def _run(command: Sequence[str], more: dict[str, str], seconds: float) -> tuple[str, float]:
+    """Run the command; return how it ended, and until when that was its own doing (monotonic seconds)."""
     words = [
         word.replace("{host}", more["MQPROOF_HOST"]).replace("{port}", more["MQPROOF_PORT"]).replace(
             "{url}", more["MQPROOF_URL"]
@@ -130,9 +135,9 @@ def _run(command: Sequence[str], more: dict[str, str], seconds: float) -> str:
     except OSError as error:
         raise BadCommand(f"{words[0]} cannot be started: {error.strerror}") from None
     try:
-        return f"status {process.wait(seconds)}"
+        return f"status {process.wait(seconds)}", math.inf
     except subprocess.TimeoutExpired:
-        return f"ended after {seconds:g} s"
+        return f"ended after {seconds:g} s", time.monotonic()
     finally:
         _end(process)
 

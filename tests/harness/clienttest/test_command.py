@@ -79,6 +79,18 @@ def test_a_client_that_does_not_end_is_ended_with_its_children(tmp_path: Path) -
     assert not psutil.pid_exists(child) or psutil.Process(child).status() == psutil.STATUS_ZOMBIE
 
 
+def test_a_client_that_we_end_is_not_accused_of_how_it_ended(tmp_path: Path) -> None:
+    script = (
+        "import os, pika, threading\n"
+        "connection = pika.BlockingConnection(pika.URLParameters(os.environ['MQPROOF_URL']))\n"
+        "connection.process_data_events(60)\n"
+    )
+    words = ["--protocol", "amqp", "--situation", "plain", "--timeout", "3", "--out", str(tmp_path)]
+    done = run(*words, "--", sys.executable, "-c", script)
+    assert done.returncode == 0, done.stdout
+    assert "2.3.7/close-handshake deviates" not in done.stdout
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize(
     ("name", "protocols", "file"), [("paho", ("mqtt5", "mqtt311"), "paho"), ("pika", ("amqp",), "pika")]

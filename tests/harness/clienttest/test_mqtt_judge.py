@@ -238,6 +238,7 @@ ONLY_5: list[tuple[str, Case]] = [
     ("MQTT-3.2.2-21", lambda t: t.open(keep_alive=60, connack=limited(server_keep_alive=5)).wait(30).end()),
     ("MQTT-3.1.2-30", lambda t: t.open(None, None, properties=(("authentication_method", "m"),)).say(Pingreq())),
     ("MQTT-3.2.2-4", lambda t: t.open(connack=Connack(session_present=True)).wait(5).say(Pingreq())),
+    ("MQTT-3.2.2-4", lambda t: t.open(connack=Connack(session_present=True)).wait(2).say(publish()).end()),
     ("MQTT-3.2.2-5", lambda t: forgotten(t).say(publish(dup=True))),
     ("MQTT-3.2.2-5", lambda t: forgotten(t).say(Pubrel(1))),
     ("MQTT-3.2.2-11", lambda t: t.open(connack=limited()).say(publish(2))),
@@ -288,7 +289,7 @@ def cases() -> Iterable[Any]:
         yield pytest.param(V5, key, case, id=f"v5-{key}-{number}")
 
 
-@pytest.mark.parametrize(("version", "key", "case"), cases())
+@pytest.mark.parametrize(("version", "key", "case"), list(cases()))
 def test_a_client_that_breaks_a_statement_is_accused_of_it(version: Version, key: str, case: Case) -> None:
     talk = Talk(version)
     case(talk)
