@@ -172,7 +172,7 @@ class AmqpDevice(Device):
         """Consume from a queue of our own, bound to the flow's key."""
         self.declare(flow)
         queue = self.call("queue.declare", "queue.declare-ok", exclusive=True).arguments["queue"]
-        key = flow.key.replace("{device}", "*")
+        key = ".".join("*" if "{device}" in word else word for word in flow.key.split("."))
         self.call("queue.bind", "queue.bind-ok", queue=queue, exchange=self.exchange_of(flow), routing_key=key)
         tag = f"{flow.name}-{flow.qos}"
         self.call("basic.consume", "basic.consume-ok", queue=queue, no_ack=flow.qos == 0, consumer_tag=tag)
@@ -249,12 +249,13 @@ class MqttDevice(Device):
 
     def subscribe(self, flow: Flow) -> None:
         """Subscribe to the flow's topic of all devices."""
-        self.send(mqtt.Subscribe(1, (mqtt.Subscription(self.topic_of(flow, "+"), flow.qos),)))
+        self.send(mqtt.Subscribe(1, (mqtt.Subscription(self.topic_of(flow), flow.qos),)))
         self.wait(mqtt.Suback)
 
-    def topic_of(self, flow: Flow, number: str) -> str:
-        """Return the topic of a flow for a device's number, or for ``+``."""
-        topic = flow.topic.replace("{device}", number)
+    def topic_of(self, flow: Flow, number: str = "") -> str:
+        """Return the topic of a flow for a device's number, or the filter for all devices."""
+        levels = ("+" if "{device}" in level else level for level in flow.topic.split("/"))
+        topic = flow.topic.replace("{device}", number) if number else "/".join(levels)
         return f"{self.prefix}/{topic}" if self.prefix else topic
 
     def ping(self) -> None:

@@ -12,7 +12,7 @@ from mqproof.dissectors.mqtt.tables import Version
 from mqproof.dissectors.packets import state as w
 from mqproof.dissectors.packets.links import IPPROTO_TCP, find_network, find_transport
 from mqproof.dissectors.packets.pcap import Packet, read_packets
-from mqproof.harness.choose_devices import AmqpDevice, Device, MqttDevice, device
+from mqproof.harness.choose_devices import AmqpDevice, Device, MqttDevice, NoAnswer, device
 from mqproof.harness.recording.record import record
 from mqproof.harness.targets.target import Target
 from mqproof.harness.workload import Flow, Workload
@@ -121,6 +121,10 @@ def _send_flow(sender: Device, consumer: Device, flow: Flow, marks: _Marks) -> N
     until = time.monotonic() + 5
     while consumer.received - before < MESSAGES and time.monotonic() < until:
         consumer.serve(PACE)
+    arrived = consumer.received - before
+    if arrived < MESSAGES:
+        where = consumer.target.redacted_url
+        raise NoAnswer(f"{where}: {arrived} of {MESSAGES} messages of {flow.name} reached the consumer")
     marks.end(flow.name, MESSAGES, sum(map(len, payloads)))
 
 

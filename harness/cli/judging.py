@@ -9,6 +9,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from mqproof.harness.bug_report import LOGS
 from mqproof.harness.cli.captures import analyses_of, print_recording
 from mqproof.harness.cli.exits import INTERNAL, INTERRUPTED, UNREACHABLE, USAGE, exit_code
 from mqproof.harness.cli.pytest_run import BadUsage, Suites, run_suites
@@ -80,7 +81,7 @@ def _judge(wishes: Wishes, console: Console) -> int:
     recording: Recording | None = None
     with ExitStack() as resources:
         with console.status(f"opening {', '.join(wishes.targets)}") if console.is_terminal else ExitStack():
-            targets = _open(wishes, words, resources)
+            targets = _open(wishes, words, resources, folder / LOGS)
         if wishes.record:
             recording = resources.enter_context(record(targets, folder / "captures"))
         resources.callback(live.stop)
@@ -90,10 +91,10 @@ def _judge(wishes: Wishes, console: Console) -> int:
     return _conclude(wishes, folder, live, console, recording)
 
 
-def _open(wishes: Wishes, words: Sequence[str], resources: ExitStack) -> list[Target]:
+def _open(wishes: Wishes, words: Sequence[str], resources: ExitStack, logs: Path) -> list[Target]:
     tls = Tls(wishes.ca_file, wishes.insecure) if wishes.ca_file or wishes.insecure else None
     password = read_password(wishes.password_file)
-    return with_unique_names(open_all(words, resources, tls=tls, password=password))
+    return with_unique_names(open_all(words, resources, tls=tls, password=password, logs=logs))
 
 
 def check(wishes: Wishes) -> Suites:

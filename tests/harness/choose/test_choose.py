@@ -159,6 +159,14 @@ def test_documents_escape_what_they_show():
 
 
 @pytest.mark.parametrize("protocol", ["amqp", "mqtt"])
+@pytest.mark.parametrize("name", names())
+def test_every_named_workload_reaches_its_consumer(protocol, name, tmp_path):
+    with DRIVERS["embedded"].start([protocol]) as broker:
+        seen = sample(identify(broker.targets[0]), read(name), tmp_path, "mqproofdev")
+    assert [seen.of(flow.name).count for flow in read(name).flows] == [MESSAGES, MESSAGES]
+
+
+@pytest.mark.parametrize("protocol", ["amqp", "mqtt"])
 def test_a_sample_holds_the_octets_that_were_captured(protocol, tmp_path):
     """Each packet of the device's and the consumer's connections is in one phase; the account is the second opinion."""
     with DRIVERS["embedded"].start([protocol]) as broker:
