@@ -30,6 +30,7 @@ CATEGORIES = (
     ("Known deviation", "known-deviation"),
     ("Unsupported", "unsupported"),
     ("Inconclusive", "inconclusive"),
+    ("Harness error", "harness error"),
     ("Not run here", "untested"),
 )
 # The app may run before its data is defined, and then shows nothing; with this, it waits.
