@@ -34,7 +34,10 @@ from typer.testing import CliRunner
 
 FLOW = Flow("f", "a/{device}/b", 0.1, ((10, 0.5), (30, 0.5)), qos=1)
 WORKLOAD = Workload("Test: a workload", (FLOW,), devices=100, needs=("topic-routing", "replay"))
-COSTS = {"month_mb": 10.0, "p99_ms": 5.0, "throughput": 1000.0, "lost": 0.0, "memory_mb": 100.0}
+COSTS = {
+    "month_mb": 10.0, "p99_ms": 5.0, "throughput": 1000.0, "lost": 0.0, "memory_mb": 100.0, "paced_rate": 10.0,
+    "lost_at_full_speed": 0.0,
+}  # fmt: skip
 
 
 def candidate(name: str, protocol: str, needs: tuple[bool, ...] = (True,), **facts: float) -> Candidate:
@@ -49,6 +52,7 @@ def candidate(name: str, protocol: str, needs: tuple[bool, ...] = (True,), **fac
         ({"needs": (True, False)}, {"needs": (True, True), "month_mb": 99.0}, "b"),  # needs before costs
         ({"throughput": 5.0}, {"month_mb": 99.0, "p99_ms": 99.0}, "b"),  # the rate that is asked for before costs
         ({"lost": 1.0}, {"month_mb": 99.0, "p99_ms": 99.0}, "b"),
+        ({"lost_at_full_speed": 9.0}, {}, "b"),  # what a flooded broker drops is a cost
         ({"month_mb": 5.0}, {}, "a"),
         ({"month_mb": 9.5}, {}, None),  # a twentieth is no difference
         ({"month_mb": 5.0}, {"p99_ms": 1.0}, None),  # one each
@@ -125,7 +129,8 @@ def test_loads_come_with_their_spread_and_everything_lost():
 
     facts = facts_of_load(load(10.0, 1), [load(30.0, 0), load(10.0, 0), load(20.0, 2)], cpu=3.0)
     assert (facts["throughput"].value, facts["throughput"].spread) == (20.0, (10.0, 30.0))
-    assert (facts["lost"].value, facts["p99_ms"].value, facts["cpu_per_million"].value) == (3.0, 9.0, 10_000.0)
+    assert (facts["lost"].value, facts["lost_at_full_speed"].value) == (1.0, 2.0)
+    assert (facts["p99_ms"].value, facts["cpu_per_million"].value) == (9.0, 10_000.0)
 
 
 def test_payloads_have_the_sizes_in_their_shares():
