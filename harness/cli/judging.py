@@ -27,6 +27,8 @@ from mqproof.harness.targets.opening import open_all, plan, read_password
 from mqproof.harness.targets.target import BadTarget, Target, Tls, redact
 from rich.console import Console
 
+QUICK_LEVELS = ("MUST", "MUST NOT")  # what --quick leaves, unless --level says otherwise
+
 
 @dataclass(slots=True)
 class Wishes:
@@ -152,7 +154,8 @@ def _run_folder(out: Path | None) -> Path:
 def _options(wishes: Wishes) -> list[str]:
     options = [f"--mqproof-patience={wishes.patience}", f"--mqproof-fail-on={wishes.fail_on}"]
     options += [f"--mqproof-statement={identifier}" for identifier in wishes.statements]
-    options += [f"--mqproof-level={level}" for level in wishes.levels]
+    levels = wishes.levels or (QUICK_LEVELS if wishes.quick else ())
+    options += [f"--mqproof-level={level}" for level in levels]
     options += [f"--mqproof-section={text}" for text in wishes.sections]
     options += [f"--mqproof-prefix={wishes.prefix}"] if wishes.prefix else []
     options += ["--mqproof-destructive"] if wishes.destructive else []
