@@ -10,13 +10,14 @@ PIP := PIP_CONSTRAINT=constraints.txt PIP_BUILD_CONSTRAINT=constraints.txt PIP_D
 PYTEST := $(BIN)/python -m pytest
 WORKERS ?= auto
 
-.PHONY: help demo test check lint bench system-packages clean
+.PHONY: help demo test check lint bench docs system-packages clean
 
 help:
 	@echo "make demo   judge the embedded brokers, account for every byte, put load on them, make the report"
 	@echo "make test   everything that has to hold, real brokers included"
 	@echo "make check  the part of it that belongs before every commit"
 	@echo "make bench  how fast it is"
+	@echo "make docs   the documentation as pages that open from a file, in site/"
 	@echo "make clean  remove what was made here"
 
 demo: $(VENV)/.installed-all
@@ -36,6 +37,11 @@ check: $(VENV)/.installed-dev lint
 bench: $(VENV)/.installed-dev
 	$(PYTEST) -q -p no:randomly tests/benchmarks
 	$(BIN)/python tests/benchmarks/bench_analyze.py
+
+docs: $(VENV)/.installed-dev
+	$(BIN)/python -m mqproof.harness.cli.reference docs/reference
+	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --strict --quiet
+	@echo "open site/index.html"
 
 lint: $(VENV)/.installed-dev $(NAMESPACE)
 	$(BIN)/ruff check .
@@ -67,5 +73,5 @@ $(VENV)/.installed-dev: $(BIN)/python pyproject.toml constraints.txt
 	@touch $@ $(VENV)/.installed-all
 
 clean:
-	rm -rf $(VENV) .make build dist mqproof.egg-info mqproof-runs .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	rm -rf $(VENV) .make build dist site mqproof.egg-info mqproof-runs .mypy_cache .ruff_cache .pytest_cache .hypothesis
 	find $(PARTS) tests -name __pycache__ -type d -prune -exec rm -rf {} +

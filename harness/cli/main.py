@@ -22,7 +22,6 @@ COMMANDS = {
     "conformance": "Write the page of statements and brokers, in Markdown.",
     "stability": "Repeat the suites and show the verdicts that differ.",
     "compare": "Show what changed between two runs.",
-    "choose": "Measure two brokers on a workload, and recommend one.",
     "impact": "Show what an upgrade changes for an application, by its traffic.",
     "gate": "Let a run pass or fail by rules, for CI.",
     "report-bug": "Print what a broker's maintainers need to see a deviation.",
@@ -60,7 +59,7 @@ class LazyGroup(TyperGroup):
         """Return the command, or None where there is none of this name."""
         if cmd_name not in COMMANDS:
             return None
-        return _load(cmd_name) if ctx.meta.get("mqproof.called") else _placeholder(cmd_name)
+        return command_of(cmd_name) if ctx.meta.get("mqproof.called") else _placeholder(cmd_name)
 
     def resolve_command(self, ctx: Any, args: list[str]) -> Any:
         """Resolve the command that is called, importing its module only now."""
@@ -77,7 +76,8 @@ def _placeholder(name: str) -> Any:
     return _single(name, nothing)
 
 
-def _load(name: str) -> Any:
+def command_of(name: str) -> Any:
+    """Return a command of :data:`COMMANDS`, importing its module."""
     module_name = name.replace("-", "_")
     module: Any = importlib.import_module(f"mqproof.harness.cli.{module_name}")
     app = getattr(module, "app", None)

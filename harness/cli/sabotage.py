@@ -1,6 +1,6 @@
 """``mqproof sabotage``: stands between an application and its broker, and lets go wrong what may go wrong."""
 
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -136,8 +136,9 @@ def _stand(
         except OSError as error:
             raise OSError(f"--listen {port}: {error.strerror or error}") from None
         saboteur = resources.enter_context(made)
-        _greet(target, saboteur, folder)
-        _wait(lasts)
+        with suppress(KeyboardInterrupt):  # it may come as soon as the greeting can be read
+            _greet(target, saboteur, folder)
+            _wait(lasts)
         counts = ", ".join(f"{fault} {count}" for fault, count in saboteur.decisions.met.items())
         typer.echo(f"{saboteur.decisions.passed} messages passed untouched; {counts or 'no fault met anything'}")
         run.finish(complete=True)
