@@ -7,7 +7,7 @@ one after the other, as in one file.
 
 import ipaddress
 from collections import OrderedDict
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
@@ -136,9 +136,11 @@ class Reading:
 class Follower:
     """Reads captures and tells watchers."""
 
-    def __init__(self, watchers: Sequence[Watcher]) -> None:
+    def __init__(self, watchers: Sequence[Watcher], clients: Mapping[tuple[str, int], int] | None = None) -> None:
+        """``clients``: the client's side of connections, by file and number, where an earlier reading found it out."""
         self.reading = Reading()
         self._watchers = watchers
+        self._clients = clients or {}
         self._fresh("")
 
     def _fresh(self, name: str) -> None:
@@ -302,6 +304,7 @@ class Follower:
         connection = self._connections.get(record)
         if connection is None:
             connection = Connection(s[w.CONNS_SEEN], _ends(buf, s), self._name)
+            connection.client = self._clients.get((self._name, connection.number), -1)
             connection.streams = [Stream(connection.speech), Stream(connection.speech)]
             self._connections[record] = connection
         self._connections.move_to_end(record)

@@ -1,11 +1,11 @@
 """The slow reading: messages and findings of one or several captures, in one pass."""
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from mqproof.dissectors.overhead.findings import Findings
-from mqproof.dissectors.overhead.frames import Follower, Watcher
+from mqproof.dissectors.overhead.frames import Connection, Follower, Watcher
 from mqproof.dissectors.overhead.messages import MessageView
 from mqproof.dissectors.packets.pcap import Packet
 
@@ -21,20 +21,42 @@ class Views:
     findings_dropped: int
 
 
+class Clients(Watcher):
+    """Finds out who is the client of connections that began before the capture: a later packet may tell."""
+
+    def __init__(self) -> None:
+        self.sides: dict[tuple[str, int], int] = {}
+
+    def ended(self, connection: Connection, time: int) -> None:
+        """Note what is known in the end."""
+        if connection.client >= 0 and not connection.began:
+            self.sides[connection.file, connection.number] = connection.client
+
+
+def clients(files: Iterable[tuple[str, Iterable[Packet | None]]]) -> dict[tuple[str, int], int]:
+    """Return the client's side of each connection that began before its capture, as far as anything tells it."""
+    found = Clients()
+    follower = Follower((found,))
+    for name, packets in files:
+        follower.file(packets, name)
+    return found.sides
+
+
 def look(
     files: Iterable[tuple[str, Iterable[Packet | None]]],
     others: Sequence[Watcher] = (),
     *,
+    sides: Mapping[tuple[str, int], int] | None = None,
     wanted: Callable[[str, str], bool] = lambda protocol, name: True,
 ) -> Views:
     """Follow messages and collect findings in files, given by name and packets; ``others`` watch along.
 
-    ``wanted``: which messages to show, by protocol and topic (or exchange and routing key). Raises
-    CaptureError.
+    ``sides``: what :func:`clients` found, where connections began before the capture. ``wanted``: which messages to
+    show, by protocol and topic (or exchange and routing key). Raises CaptureError.
     """
     findings = Findings()
     messages = MessageView(findings.note, wanted)
-    follower = Follower((messages, findings, *others))
+    follower = Follower((messages, findings, *others), sides)
     for name, packets in files:
         follower.file(packets, name)
     messages.finish()

@@ -12,7 +12,7 @@ from typing import Any
 from mqproof.dissectors.overhead.frames import Watcher
 from mqproof.dissectors.overhead.selection import BadSelection, Selection, Tally, connection, moment
 from mqproof.dissectors.overhead.timeline import Timeline
-from mqproof.dissectors.overhead.views import look
+from mqproof.dissectors.overhead.views import clients, look
 from mqproof.dissectors.packets.pcap import MADE_UP_COMMENT, CaptureError, Notes, Packet, Writer
 from mqproof.harness.reporting.reading import reading
 from mqproof.harness.workload import as_toml
@@ -133,10 +133,14 @@ def add_views(
 ) -> None:
     """Add followed messages, findings and the selected frames to the account. Raises CaptureError."""
     tally = Tally(wanted)
+    pairs = list(zip(files.names, files.originals, strict=True))
+    sides = None
+    if account["streams"]["mid_stream"]:
+        with reading(files.originals, "who is client") as progress:
+            sides = clients((name, _told(path, wanted, progress)) for name, path in pairs)
     with reading(files.originals, "message by message") as progress:
-        pairs = zip(files.names, files.originals, strict=True)
         packets = ((name, _told(path, wanted, progress)) for name, path in pairs)
-        views = look(packets, (tally, *others), wanted=wanted.message)
+        views = look(packets, (tally, *others), sides=sides, wanted=wanted.message)
     account["followed"] = views.messages
     account["findings"] = views.findings
     account["selected"] = tally.as_json() if wanted.of_frames else None
