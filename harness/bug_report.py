@@ -2,43 +2,20 @@
 
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from mqproof.harness.evidence import FOLDER, LONGEST_OCTETS, MASK, as_text
+from mqproof.harness.bug_replay import Step, replay, script_of, shrink, steps_of
+from mqproof.harness.evidence import FOLDER, as_text
 from mqproof.harness.run import Run
 from mqproof.harness.statements.links import link_of
 from mqproof.harness.statements.registry import Statement, find, load
 from mqproof.harness.verdicts import Verdict
 
-WEB = "over WebSocket"  # in the title of a wire
 ACCUSED = (Verdict.DEVIATES, Verdict.KNOWN_DEVIATION)
-SCRIPT = '''\
-import socket
-
-HOST, PORT = "127.0.0.1", {port}  # the broker
-STEPS = [  # connection, octets to send, what they say
-{steps}
-]
-
-connections = {{}}
-for number, octets, says in STEPS:
-    if number not in connections:
-        connections[number] = socket.create_connection((HOST, PORT), timeout=5)
-    connection = connections[number]
-    print(f"{{number}} > {{says}}")
-    try:
-        connection.sendall(bytes.fromhex(octets))
-        connection.settimeout(1)
-        while answer := connection.recv(65536):
-            print(f"{{number}} < {{answer.hex(' ')}}")
-        print(f"{{number}} < the broker closed the connection")
-    except TimeoutError:
-        pass
-    except OSError as error:
-        print(f"{{number}} ! {{error}}")
-'''
+LOGS = "logs"  # of brokers that were started here, one file for each target
+LOG_LINES = 30
 
 
 class NothingToReport(ValueError):
@@ -54,6 +31,14 @@ class Case:
     target: dict[str, Any]
     test: str
     wires: list[dict[str, Any]]
+    steps: list[Step] | None = None  # the clients' side of it
+    spoken: int = 0  # steps before it was shrunk
+    log: str = ""  # the end of the broker's log, where it was started here
+
+    @property
+    def is_shrunk(self) -> bool:
+        """Whether steps were left out."""
+        return self.steps is not None and len(self.steps) < self.spoken
 
 
 def smallest_case(run: Run, folder: Path, identifier: str, target: str | None = None) -> Case:
@@ -70,7 +55,31 @@ def smallest_case(run: Run, folder: Path, identifier: str, target: str | None = 
     row = accused[0]
     test, wires = _smallest_conversation(run, folder, row)
     described = next(one for one in run.targets if one["name"] == row["target"])
-    return Case(load()[f"{row['spec']}:{row['id']}"], row, described, test, wires)
+    steps = steps_of(wires, str(described["url"]))
+    log = _log_of(folder, described["name"])
+    return Case(load()[f"{row['spec']}:{row['id']}"], row, described, test, wires, steps, len(steps or ()), log)
+
+
+def shrunk(case: Case, broker: tuple[str, int], reference: tuple[str, int]) -> Case:
+    """Return the case with the fewest steps after which ``broker`` answers as it does and ``reference`` otherwise.
+
+    Raises NothingToReport where both answer the whole conversation alike.
+    """
+    steps, protocol = case.steps or [], str(case.target["protocol"])
+    fault = replay(steps, *broker, protocol) if steps else []
+    if not steps or fault == replay(steps, *reference, protocol):
+        raise NothingToReport("the conversation, said again, does not tell the broker from the reference: not shrunk")
+
+    def shows(candidate: Sequence[Step]) -> bool:
+        return replay(candidate, *broker, protocol) == fault and replay(candidate, *reference, protocol) != fault
+
+    return replace(case, steps=shrink(steps, shows))
+
+
+def _log_of(folder: Path, target: str) -> str:
+    path = folder / LOGS / f"{target}.log"
+    lines = path.read_text(encoding="utf-8", errors="replace").splitlines() if path.is_file() else []
+    return "\n".join(lines[-LOG_LINES:])
 
 
 def as_markdown(case: Case) -> str:
@@ -89,34 +98,21 @@ def as_markdown(case: Case) -> str:
         parts += ["## The conversation", _fenced(as_text(case.wires), "text")]
         script = standalone_script(case)
         if script:
-            parts += ["## To see it", "Plain Python, nothing to install:", _fenced(script, "python")]
+            fewer = f", shrunk from {case.spoken} steps to {len(case.steps or ())}" if case.is_shrunk else ""
+            parts += ["## To see it", f"Plain Python, nothing to install{fewer}:", _fenced(script, "python")]
         else:
             parts.append("A script is left out: the conversation is cut, holds a secret, or goes over WebSocket.")
+    if case.log:
+        parts += ["## The broker's log", _fenced(case.log, "text")]
     parts.append(f"Found by the test `{case.test}` of mqproof.")
     return "\n\n".join(parts) + "\n"
 
 
 def standalone_script(case: Case) -> str | None:
     """Return a script that says the same octets again; None where they are cut, masked or in frames, or not kept."""
-    if str(case.target["url"]).startswith("ws") or any(WEB in str(wire.get("title")) for wire in case.wires):
+    if case.steps is None:
         return None
-    said = [
-        (wire["started"] * 1000 + line["ms"], number, line)
-        for number, wire in enumerate(case.wires, 1)
-        for line in wire["lines"]
-        if line["direction"] == ">"
-    ]
-    lines = [(number, line) for _, number, line in sorted(said, key=lambda step: step[0])]
-    if not lines or any(not _is_whole(line) for _, line in lines):
-        return None
-    steps = [f'    ({number}, "{line["hex"]}", {json.dumps(line["text"][:60])}),' for number, line in lines]
-    port = str(case.target["url"]).rpartition(":")[2].partition("/")[0]
-    return SCRIPT.format(port=port, steps="\n".join(steps))
-
-
-def _is_whole(line: dict[str, Any]) -> bool:
-    octets = bytes.fromhex(line["hex"])
-    return 0 < len(octets) <= LONGEST_OCTETS and len(octets) == line.get("octets") and MASK.encode() not in octets
+    return script_of(case.steps, str(case.target["url"]).rpartition(":")[2].partition("/")[0])
 
 
 def _smallest_conversation(run: Run, folder: Path, row: dict[str, Any]) -> tuple[str, list[dict[str, Any]]]:

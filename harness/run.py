@@ -8,19 +8,33 @@ import json
 import os
 import secrets
 import tempfile
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 from mqproof.harness.targets.target import Target
+from mqproof.harness.verdicts import Verdict
 
 SCHEMA = 1
 FILE = "run.json"
 FOLDER = "mqproof-runs"
 LISTS = ("targets", "tests", "statements", "analyses", "loads")
+
+
+# What lifts a run's data from a schema to the next; empty as long as there was only one.
+Migration = Callable[[dict[str, Any]], dict[str, Any]]
+MIGRATIONS: Final[dict[int, Migration]] = {}
+# Texts that every row has.
+ROWS: Final[dict[str, tuple[str, ...]]] = {
+    "targets": ("name", "url", "protocol", "product", "version"),
+    "tests": ("id", "target", "outcome"),
+    "statements": ("spec", "id", "target", "verdict"),
+    "analyses": (),
+    "loads": (),
+}
 
 
 class BadRun(ValueError):
@@ -97,21 +111,58 @@ def load(path: Path) -> Run:
         data = json.loads(file.read_text(encoding="utf-8"))
     except FileNotFoundError:
         raise BadRun(f"{path} is no run: there is no {FILE}; make one with mqproof test --out DIR") from None
-    except (OSError, UnicodeDecodeError, json.JSONDecodeError) as error:
+    except (OSError, ValueError, RecursionError) as error:  # ValueError: no UTF-8, no JSON, an endless number
         raise BadRun(f"{file} cannot be read as a run: {str(error).partition(chr(10))[0]}") from None
     return from_data(data, file)
 
 
 def from_data(data: Any, file: Path) -> Run:
-    """Return the run that ``data`` describes; what a newer mqproof added is left out. Raises BadRun."""
+    """Return the run that ``data`` describes; what a newer mqproof added is left out. Raises BadRun.
+
+    The schema's number rises only when an older reader would go wrong: a higher one is refused, a lower one is lifted
+    step by step by :data:`MIGRATIONS`.
+    """
     if not isinstance(data, dict) or not isinstance(data.get("tool"), dict) or data["tool"].get("name") != "mqproof":
         raise BadRun(f"{file} was not written by mqproof")
-    if not isinstance(data.get("schema"), int):
-        raise BadRun(f"{file} says no schema version")
+    data = migrated(data, file)
     for name in LISTS:
         if not isinstance(data.get(name, []), list):
             raise BadRun(f"{file} is damaged: {name} is no list")
+    _check(data, file)
     return Run(**{name: data[name] for name in Run.__dataclass_fields__ if name in data})
+
+
+def migrated(
+    data: dict[str, Any], file: Path, steps: Mapping[int, Migration] = MIGRATIONS, schema: int = SCHEMA
+) -> dict[str, Any]:
+    """Return the data of an older run as this version writes it. Raises BadRun."""
+    found = data.get("schema")
+    if not isinstance(found, int) or isinstance(found, bool):
+        raise BadRun(f"{file} says no schema version")
+    if found > schema:
+        what = f"a newer mqproof (schema {found}, this one reads {schema})"
+        raise BadRun(f"{file} was written by {what}: upgrade mqproof")
+    for number in range(found, schema):
+        if number not in steps:
+            raise BadRun(f"{file} has schema {found}, which no mqproof has written")
+        data = {**steps[number](data), "schema": number + 1}
+    return data
+
+
+def _check(data: dict[str, Any], file: Path) -> None:
+    """Refuse a run whose rows lack what every reader needs. Raises BadRun."""
+    for name, keys in ROWS.items():
+        for row in data.get(name, []):
+            if not isinstance(row, dict) or not all(isinstance(row.get(key), str) for key in keys):
+                raise BadRun(f"{file} is damaged: a row of {name} lacks {' or '.join(keys) or 'its keys'}")
+    verdicts = {str(verdict) for verdict in Verdict}
+    for row in data.get("statements", []):
+        if row["verdict"] not in verdicts or not isinstance(row.get("tests", []), list):
+            raise BadRun(f"{file} is damaged: {row['spec']}:{row['id']} has no verdict that there is")
+    kinds = {"complete": bool, "planned": int, "started": str}
+    for name, kind in kinds.items():
+        if name in data and not isinstance(data[name], kind):
+            raise BadRun(f"{file} is damaged: {name} is no {kind.__name__}")
 
 
 def write_atomically(path: Path, text: str) -> None:

@@ -9,6 +9,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from mqproof.harness.bug_report import LOGS
 from mqproof.harness.cli.captures import analyses_of, print_recording
 from mqproof.harness.cli.exits import INTERNAL, INTERRUPTED, UNREACHABLE, USAGE, exit_code
 from mqproof.harness.cli.pytest_run import BadUsage, Suites, run_suites
@@ -25,6 +26,8 @@ from mqproof.harness.targets.errors import TargetError
 from mqproof.harness.targets.opening import open_all, plan, read_password
 from mqproof.harness.targets.target import BadTarget, Target, Tls, redact
 from rich.console import Console
+
+QUICK_LEVELS = ("MUST", "MUST NOT")  # what --quick leaves, unless --level says otherwise
 
 
 @dataclass(slots=True)
@@ -80,7 +83,7 @@ def _judge(wishes: Wishes, console: Console) -> int:
     recording: Recording | None = None
     with ExitStack() as resources:
         with console.status(f"opening {', '.join(wishes.targets)}") if console.is_terminal else ExitStack():
-            targets = _open(wishes, words, resources)
+            targets = _open(wishes, words, resources, folder / LOGS)
         if wishes.record:
             recording = resources.enter_context(record(targets, folder / "captures"))
         resources.callback(live.stop)
@@ -90,10 +93,10 @@ def _judge(wishes: Wishes, console: Console) -> int:
     return _conclude(wishes, folder, live, console, recording)
 
 
-def _open(wishes: Wishes, words: Sequence[str], resources: ExitStack) -> list[Target]:
+def _open(wishes: Wishes, words: Sequence[str], resources: ExitStack, logs: Path) -> list[Target]:
     tls = Tls(wishes.ca_file, wishes.insecure) if wishes.ca_file or wishes.insecure else None
     password = read_password(wishes.password_file)
-    return with_unique_names(open_all(words, resources, tls=tls, password=password))
+    return with_unique_names(open_all(words, resources, tls=tls, password=password, logs=logs))
 
 
 def check(wishes: Wishes) -> Suites:
@@ -151,7 +154,8 @@ def _run_folder(out: Path | None) -> Path:
 def _options(wishes: Wishes) -> list[str]:
     options = [f"--mqproof-patience={wishes.patience}", f"--mqproof-fail-on={wishes.fail_on}"]
     options += [f"--mqproof-statement={identifier}" for identifier in wishes.statements]
-    options += [f"--mqproof-level={level}" for level in wishes.levels]
+    levels = wishes.levels or (QUICK_LEVELS if wishes.quick else ())
+    options += [f"--mqproof-level={level}" for level in levels]
     options += [f"--mqproof-section={text}" for text in wishes.sections]
     options += [f"--mqproof-prefix={wishes.prefix}"] if wishes.prefix else []
     options += ["--mqproof-destructive"] if wishes.destructive else []

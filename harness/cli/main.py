@@ -22,6 +22,7 @@ COMMANDS = {
     "conformance": "Write the page of statements and brokers, in Markdown.",
     "stability": "Repeat the suites and show the verdicts that differ.",
     "compare": "Show what changed between two runs.",
+    "choose": "Measure two brokers on a workload, and recommend one.",
     "impact": "Show what an upgrade changes for an application, by its traffic.",
     "gate": "Let a run pass or fail by rules, for CI.",
     "report-bug": "Print what a broker's maintainers need to see a deviation.",

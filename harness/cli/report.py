@@ -8,6 +8,8 @@ from mqproof.harness.cli.written import AsJson, say_written
 
 HELP = """Make one self-contained page (Allure 3) of one or several run directories; it opens from a file.
 
+Runs that lie together in mqproof-runs share a history, from which trends are drawn; elsewhere --history names it.
+
 \b
 Exit codes: 0 the page is there; 2 wrong usage, or no run; 3 the page cannot be made here
 (node is not installed, npm cannot be reached): the runs are untouched, and one line says why.
@@ -17,6 +19,7 @@ Exit codes: 0 the page is there; 2 wrong usage, or no run; 3 the page cannot be 
 def report(
     runs: Annotated[list[Path], typer.Argument(metavar="RUN")],
     out: Annotated[Path | None, typer.Option("-o", "--out", metavar="PAGE", help="Default: RUN/report.html.")] = None,
+    history: Annotated[Path | None, typer.Option(metavar="FILE", help="For trends (history.jsonl).")] = None,
     as_json: AsJson = False,
 ) -> None:
     """Make a page."""  # replaced by HELP
@@ -26,7 +29,8 @@ def report(
     try:
         reported = [Reported(load(path), path if path.is_dir() else path.parent) for path in runs]
         page = out or reported[-1].folder / "report.html"
-        render([Reported(one.run, one.folder.resolve()) for one in reported], page.resolve())
+        whole = [Reported(one.run, one.folder.resolve()) for one in reported]
+        render(whole, page.resolve(), history and history.resolve())
     except BadRun as error:
         typer.echo(f"mqproof: {error}", err=True)
         raise typer.Exit(2) from None

@@ -32,7 +32,7 @@ def test(
     level: Annotated[list[str] | None, typer.Option(help="Only this level: MUST, SHOULD, MAY, documented.")] = None,
     section: Annotated[list[str] | None, typer.Option(help="Only sections that contain this text.")] = None,
     keyword: Annotated[str, typer.Option("-k", metavar="EXPR", help="Only tests that match, as in pytest.")] = "",
-    quick: Annotated[bool, typer.Option("--quick", help="Leave out what waits on real time.")] = False,
+    quick: Annotated[bool, typer.Option("--quick", help="Only MUST and MUST NOT, and no waiting on time.")] = False,
     shuffle: Annotated[
         int | None, typer.Option(metavar="SEED", min=0, help="Run the tests in random order.", show_default=False)
     ] = None,

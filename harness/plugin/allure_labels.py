@@ -10,12 +10,15 @@ from mqproof.harness.evidence import as_text, masked, wire_data
 from mqproof.harness.plugin.accusation import Outcome
 from mqproof.harness.plugin.selection import claims, target_name
 from mqproof.harness.plugin.state import options, state_of
+from mqproof.harness.reporting.slices import slice_of
 from mqproof.harness.reporting.svg import sequence
 from mqproof.harness.statements.links import link_of
 from mqproof.harness.statements.registry import Statement
 from mqproof.harness.wires.base import Transcript
 
 SEVERITIES = {"MUST": "critical", "SHOULD": "normal", "MAY": "minor"}
+HARNESS_ERROR = "harness error"  # how the reason begins where the fault is ours
+PCAP = "application/vnd.tcpdump.pcap"
 TITLES = {"amqp-0-9-1": "AMQP 0-9-1", "mqtt-3.1.1": "MQTT 3.1.1", "mqtt-5.0": "MQTT 5.0"}
 
 
@@ -47,7 +50,8 @@ def attach(
 
     target = state_of(item.config).target(str(target_name(item)))
     allure.dynamic.parameter("broker", target.redacted_url, excluded=True)
-    allure.dynamic.label("verdict", verdict)  # type: ignore[no-untyped-call]
+    category = HARNESS_ERROR if outcome.reason.startswith(HARNESS_ERROR) else verdict
+    allure.dynamic.label("verdict", category)  # type: ignore[no-untyped-call]
     summary = [f"statement  {statement.key}: {statement.summary}" for statement in claims(item)]
     summary.append(f"verdict    {verdict}")
     if outcome.expected is not None:
@@ -61,6 +65,9 @@ def attach(
         allure.attach(text, name=name, attachment_type=allure.attachment_type.TEXT)
     if wires:
         allure.attach(sequence(wires), name="conversation", attachment_type=allure.attachment_type.SVG)
+    capture = slice_of(transcripts, target.protocol, secrets)
+    if capture:
+        allure.attach(capture, "capture", PCAP, "pcapng")
 
 
 class ResultsOnly(AllureFileLogger):

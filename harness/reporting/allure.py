@@ -30,6 +30,7 @@ CATEGORIES = (
     ("Known deviation", "known-deviation"),
     ("Unsupported", "unsupported"),
     ("Inconclusive", "inconclusive"),
+    ("Harness error", "harness error"),
     ("Not run here", "untested"),
 )
 # The app may run before its data is defined, and then shows nothing; with this, it waits.
@@ -56,8 +57,8 @@ class Reported:
         return self.folder / "allure-results"
 
 
-def render(runs: Sequence[Reported], page: Path) -> None:
-    """Write the page of all ``runs``. Raises ReportUnavailable."""
+def render(runs: Sequence[Reported], page: Path, history: Path | None = None) -> None:
+    """Write the page of all ``runs``; ``history`` replaces the file beside the runs. Raises ReportUnavailable."""
     shown = [one for one in runs if any(one.results.glob("*-result.json")) or one.run.analyses or one.run.loads]
     if not shown:
         raise ReportUnavailable("these runs hold no allure-results, captures or loads: make them with mqproof test")
@@ -65,7 +66,7 @@ def render(runs: Sequence[Reported], page: Path) -> None:
     allure = install(node)
     with tempfile.TemporaryDirectory(prefix="mqproof-report-") as name:
         work = Path(name)
-        (work / "allurerc.mjs").write_text(configuration(shown, work / "out"), encoding="utf-8")
+        (work / "allurerc.mjs").write_text(configuration(shown, work / "out", history), encoding="utf-8")
         for number, one in enumerate(shown):
             write_measured(one.run, work / f"measured-{number}")
         measured = [work / f"measured-{number}" for number in range(len(shown))]
@@ -102,9 +103,9 @@ def install(node: Path) -> Path:
     return home / "node_modules" / "allure"
 
 
-def configuration(runs: Sequence[Reported], output: Path) -> str:
+def configuration(runs: Sequence[Reported], output: Path, history: Path | None = None) -> str:
     """Return Allure's configuration: environments are targets, categories are verdicts."""
-    history = _history(runs)
+    history = history or _history(runs)
     config: dict[str, Any] = {
         "name": "mqproof",
         "output": str(output),
@@ -117,7 +118,7 @@ def configuration(runs: Sequence[Reported], output: Path) -> str:
         "categories": [{"name": name, "matchers": {"labels": {"verdict": verdict}}} for name, verdict in CATEGORIES],
     }  # fmt: skip
     if history is not None:
-        config |= {"historyPath": str(history), "appendHistory": not _was_noted(runs)}
+        config |= {"historyPath": str(history), "appendHistory": not _was_noted(runs, history)}
     environments = ",\n".join(_environment(target) for one in runs for target in one.run.targets)
     text = f"const config = {json.dumps(config, indent=1)};\nconfig.environments = {{\n{environments}\n}};\n"
     return text + "export default config;\n"
@@ -145,12 +146,14 @@ def _history(runs: Sequence[Reported]) -> Path | None:
     return parent / "history.jsonl" if parent.name == "mqproof-runs" else None
 
 
-def _was_noted(runs: Sequence[Reported]) -> bool:
+def _was_noted(runs: Sequence[Reported], history: Path) -> bool:
     """Return whether the last run is in the history already; note that it will be."""
     mark = runs[-1].folder / ".in-history"
-    if mark.exists():
+    noted = mark.read_text(encoding="utf-8").splitlines() if mark.exists() else []
+    name = hashlib.sha256(str(history).encode()).hexdigest()[:16]  # a run that is shared tells no paths
+    if name in noted:
         return True
-    mark.touch()
+    mark.write_text("\n".join([*noted, name]) + "\n", encoding="utf-8")
     return False
 
 

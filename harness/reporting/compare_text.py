@@ -14,6 +14,7 @@ STYLE = """
 body { font: 15px/1.5 system-ui, sans-serif; margin: 2rem auto; max-width: 70rem; padding: 0 1rem; }
 table { border-collapse: collapse; width: 100%; margin-bottom: 2rem; }
 th, td { text-align: left; padding: .35rem .6rem; border-bottom: 1px solid var(--line); vertical-align: top; }
+.scroll { overflow-x: auto; }
 .worse { color: #c62828; } .better { color: #2e7d32; }
 @media (prefers-color-scheme: dark) { .worse { color: #ff8a80; } .better { color: #a5d6a7; } }
 """

@@ -49,18 +49,28 @@ function showSummary() {
     word.replace("known-deviation", "known")), "judged"], rows, 4));
 }
 
-function showDeviations() {
+function cellsOf(verdict) {
   const found = [];
   for (const spec of DATA.specs) for (const row of statementsOf(spec)) row.cells.forEach((cell, n) => {
-    if (cell.v === "deviates") found.push({ spec, row, cell, n });
+    if (cell.v === verdict) found.push({ spec, row, cell, n });
   });
-  found.sort((a, b) => LEVELS.indexOf(a.row.level) - LEVELS.indexOf(b.row.level) || a.row.id.localeCompare(b.row.id));
-  if (!found.length) return $("deviations").append(make("p", { class: "dim" }, "None."));
-  $("deviations").append(table(["level", "statement", "broker", "expected", "actual"], found.map(({ spec, row, cell, n }) => [
-    row.level,
-    make("div", {}, make("a", { href: "#", onclick: (event) => { event.preventDefault(); open(spec, row, n); } },
-      `${spec.spec}:${row.id}`), make("div", { class: "dim" }, row.summary)),
-    make("span", { class: "name" }, targetOf(spec, n).name), make("code", {}, short(cell.expected)), make("code", {}, short(cell.actual))])));
+  return found.sort((a, b) => LEVELS.indexOf(a.row.level) - LEVELS.indexOf(b.row.level) || a.row.id.localeCompare(b.row.id));
+}
+
+function statementLink({ spec, row, n }) {
+  const show = (event) => { event.preventDefault(); open(spec, row, n); };
+  return make("div", {}, make("a", { href: "#", onclick: show }, `${spec.spec}:${row.id}`), make("div", { class: "dim" }, row.summary));
+}
+
+function showDeviations() {
+  const found = cellsOf("deviates"), known = cellsOf("known-deviation");
+  const broker = ({ spec, n }) => make("span", { class: "name" }, targetOf(spec, n).name);
+  $("deviations").append(!found.length ? make("p", { class: "dim" }, "None.") :
+    table(["level", "statement", "broker", "expected", "actual"], found.map((one) => [one.row.level, statementLink(one),
+      broker(one), make("code", {}, short(one.cell.expected)), make("code", {}, short(one.cell.actual))])));
+  if (known.length) $("deviations").append(make("details", { id: "known" }, make("summary", {}, `${known.length} known deviations`),
+    table(["level", "statement", "broker", "known because"], known.map((one) =>
+      [one.row.level, statementLink(one), broker(one), short(one.cell.reason)]))));
 }
 
 const short = (text) => (text && text.length > 160 ? text.slice(0, 159) + "…" : text || "");

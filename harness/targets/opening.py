@@ -6,11 +6,12 @@ from contextlib import ExitStack
 from pathlib import Path
 
 from mqproof.harness.targets.drivers import DRIVERS
-from mqproof.harness.targets.drivers.base import Driver
+from mqproof.harness.targets.drivers.base import Driver, LocalBroker
 from mqproof.harness.targets.identify import identify
 from mqproof.harness.targets.target import PROTOCOLS, BadTarget, Target, Tls, parse_url, redact
 
 PASSWORD_VARIABLE = "MQPROOF_PASSWORD"
+KEPT_LINES = 2000  # of a broker's log
 
 
 def open_all(
@@ -20,12 +21,14 @@ def open_all(
     tls: Tls | None = None,
     password: str | None = None,
     options: Mapping[str, str] | None = None,
+    logs: Path | None = None,
 ) -> list[Target]:
     """Return the identified targets that ``words`` name, in their order; what is started ends with ``resources``.
 
     A word is a URL or a driver's name; ``rabbitmq-mqtt`` starts it for one protocol only. ``password`` is for URLs
-    with a user and no password, and comes from MQPROOF_PASSWORD when None; ``options`` go to every driver. Raises
-    BadTarget before anything is started, and TargetError.
+    with a user and no password, and comes from MQPROOF_PASSWORD when None; ``options`` go to every driver; ``logs`` is
+    the folder in which the end of each started broker's log stays. Raises BadTarget before anything is started, and
+    TargetError.
     """
     password = read_password() if password is None else password
     plans = [plan(word, tls=tls, password=password) for word in words]
@@ -36,8 +39,18 @@ def open_all(
         else:
             driver, protocols = planned
             broker = resources.enter_context(driver.start(protocols, options=options))
+            if logs is not None:
+                resources.callback(_keep_logs, broker, logs)
             targets += map(identify, broker.targets)
     return targets
+
+
+def _keep_logs(broker: LocalBroker, folder: Path) -> None:
+    """Write the last lines of a broker's log, one file for each target."""
+    text = broker.log_tail(KEPT_LINES)
+    folder.mkdir(parents=True, exist_ok=True)
+    for target in broker.targets if text else ():
+        (folder / f"{target.name}.log").write_text(text + "\n", encoding="utf-8", errors="replace")
 
 
 def plan(word: str, *, tls: Tls | None = None, password: str | None = None) -> Target | tuple[Driver, tuple[str, ...]]:

@@ -18,6 +18,7 @@ from mqproof.harness.wires.amqp_verbs import Verbs
 from mqproof.harness.wires.base import End, Ended
 
 PUBLISHER = 2047  # the channel that publish() confirms on, or the highest agreed; tests use low numbers
+LATE = 3  # intervals of our own silence after which an end of the connection accuses nobody
 CAPABILITIES = {
     "publisher_confirms": True,
     "exchange_exchange_bindings": True,
@@ -26,6 +27,10 @@ CAPABILITIES = {
     "connection.blocked": True,
     "authentication_failure_close": True,
 }
+
+
+class Late(Blocked):
+    """The connection ended after a silence of ours that was longer than meant."""
 
 
 class AmqpWire(Link, Verbs):
@@ -272,26 +277,35 @@ class AmqpWire(Link, Verbs):
     def listen(self, seconds: float, *, every: float = 0.0, saying: Frame | None = None) -> list[Frame]:
         """Listen for so many seconds of real time, sending a frame ``every`` so often; return what came.
 
-        Raises Blocked when the connection ends.
+        Raises Blocked when the connection ends, Late when that may be for want of our words.
         """
-        end = time.monotonic() + seconds
-        next_word = time.monotonic() + (every or seconds)
+        last = time.monotonic()
+        end = last + seconds
+        next_word = last + (every or seconds)
         heard: list[Frame] = []
         while (now := time.monotonic()) < end:
             frame = self.next_frame(min(next_word, end))
             if not isinstance(frame, Ended):
                 heard.append(frame)
             elif frame.end is not End.TIMEOUT:
-                raise Blocked(f"{frame} after {now - end + seconds:.1f} s")
+                gap = time.monotonic() - last
+                kind = Late if saying is not None and gap > LATE * every else Blocked
+                raise kind(f"{frame} after {now - end + seconds:.1f} s, {gap:.1f} s after our last word")
             if saying is not None and time.monotonic() >= next_word:
                 self.send(saying)
-                next_word += every
+                last = time.monotonic()
+                next_word = max(next_word + every, last)
         return heard
 
     def must_stay(self, seconds: float, *, every: float, saying: Frame) -> None:
-        """Accuse the broker if the connection ends within so many seconds, a frame being sent ``every`` so often."""
+        """Accuse the broker if the connection ends within so many seconds, a frame being sent ``every`` so often.
+
+        Raises Late when this machine was too busy to send it.
+        """
         try:
             self.listen(seconds, every=every, saying=saying)
+        except Late:
+            raise
         except Blocked as blocked:
             raise Deviation(f"the connection open for {seconds} s", str(blocked)) from None
 

@@ -1,14 +1,19 @@
-"""Extensions of AMQP 0-9-1 about time: message TTL and queue TTL. What waits runs ahead of its turn."""
+"""Extensions of AMQP 0-9-1 about time: message TTL and queue TTL. What waits runs ahead of its turn.
+
+A busy machine may wake a test late: lateness of our own never accuses, so that upper bounds are deadlines of reading,
+which takes what has come by then, and orders are compared where they can be.
+"""
 
 import time
 
 import pytest
-from mqproof.harness.verdicts import check
+from mqproof.harness.verdicts import Blocked, Deviation, check
 from mqproof.suites.amqp.ahead import ahead
 
 TTL = "amqp-0-9-1:message-ttl-queue/"
 EXPIRATION = "amqp-0-9-1:message-ttl-message/"
 EXPIRES = "amqp-0-9-1:queue-ttl/"
+UNUSED = {"x-expires": 3000}
 SLACK = 3.0  # seconds that an expiry may be late: brokers look at intervals of their own
 
 
@@ -18,7 +23,7 @@ def must_arrive(wire, queue, body, *, after, since):
     message = wire.must_receive("basic.deliver", seconds=after + SLACK)
     seconds = time.monotonic() - since
     check(message.body == body, expected=body, actual=message.body)
-    check(after - 0.05 <= seconds <= after + SLACK, expected=f"after {after} s", actual=f"after {seconds:.2f} s")
+    check(after - 0.05 <= seconds, expected=f"after {after} s", actual=f"after {seconds:.2f} s")
 
 
 def grave_of(wire, **arguments):
@@ -67,18 +72,19 @@ def test_message_ttl_that_is_no_period_is_refused_with_406(wire, value):
 @pytest.mark.normative(f"{TTL}03")
 @ahead
 def test_requeued_message_keeps_its_time_of_expiry(wires):
+    """A witness, published just before the requeue, expires later: but not than a message whose time began anew."""
     wire = wires()
     queue, grave = grave_of(wire, **{"x-message-ttl": 1500})
-    began = time.monotonic()
+    letters = {"x-dead-letter-exchange": "", "x-dead-letter-routing-key": grave}
+    other = wire.queue(arguments={"x-message-ttl": 1500} | letters)
     body = wire.publish("", queue)
     held = wire.get(queue, no_ack=False)
     wire.wait(1.0)
+    wire.publish("", other)
     wire.send("basic.reject", delivery_tag=held.delivery_tag, requeue=True)
     wire.consume(grave, no_ack=True)
-    message = wire.must_receive("basic.deliver", seconds=5.0)
-    seconds = time.monotonic() - began
-    check(message.body == body, expected=body, actual=message.body)
-    check(seconds < 2.3, expected="expiry 1.5 s after publishing", actual=f"{seconds:.2f} s")
+    message = wire.must_receive("basic.deliver", seconds=1.5 + SLACK)
+    check(message.body == body, expected="the requeued message first", actual="the one published later first")
 
 
 @pytest.mark.needs("message_ttl_queue")
@@ -160,20 +166,35 @@ def test_unused_queue_expires(wires):
 @pytest.mark.parametrize("use", ["consumer", "get", "redeclare"])
 @ahead
 def test_use_of_a_queue_puts_its_expiry_off(wires, use):
+    """Used every 0.6 s for longer than its time."""
     wire = wires()
-    queue = wire.queue(shared=True, arguments={"x-expires": 1200})
+    queue = wire.queue(shared=True, arguments=UNUSED)
     if use == "consumer":
         wire.consume(queue)
-    for _ in range(4):
-        wire.wait(0.5)
+    used = time.monotonic()
+    for _ in range(6):
+        wire.wait(0.6)
         if use == "get":
-            wire.send("basic.get", queue=queue)
-            wire.must_receive("basic.get-empty")
+            must_answer(wire, used, "basic.get", "basic.get-empty", queue=queue)
         if use == "redeclare":
-            wire.send("queue.declare", queue=queue, durable=True, arguments={"x-expires": 1200})
-            wire.must_receive("queue.declare-ok", queue=queue)
-    wire.send("queue.declare", queue=queue, passive=True)
-    wire.must_receive("queue.declare-ok", queue=queue)
+            must_answer(wire, used, "queue.declare", "queue.declare-ok", queue=queue, durable=True, arguments=UNUSED)
+        used = time.monotonic()
+    must_answer(wire, used, "queue.declare", "queue.declare-ok", queue=queue, passive=True)
+
+
+def must_answer(wire, used, name, answer, **arguments):
+    """Accuse the broker unless the method finds the queue, that was used lately.
+
+    Raises Blocked where it was not: ours was the delay.
+    """
+    wire.send(name, **arguments)
+    late = time.monotonic() - used
+    try:
+        wire.must_receive(answer)
+    except Deviation:
+        if late * 1000 > UNUSED["x-expires"] - 500:
+            raise Blocked(f"this machine was too busy: {late:.1f} s between two uses of the queue") from None
+        raise
 
 
 @pytest.mark.needs("queue_ttl")

@@ -7,13 +7,22 @@ import sys
 from urllib.parse import quote
 
 import pytest
+from mqproof.harness.cli.main import app
 from mqproof.harness.reference.amqp.broker import Settings
 from mqproof.harness.reference.amqp.server import start_in_thread as start_amqp
 from mqproof.harness.reference.mqtt.server import start_in_thread as start_mqtt
+from typer.testing import CliRunner
 
 pytestmark = pytest.mark.whole_run
 PASSWORD = "kn0wn/Pass:w0rd&<\"'ü"
 TESTS = "topic_pattern or sanity or topic_filter"
+AFTERWARDS = (
+    ["scorecard", "{run}"],
+    ["report-bug", "{run}", "amqp-0-9-1:3.1.3.3/words"],
+    ["compare", "{run}", "{run}", "--markdown", "{out}/compare.md", "--html", "{out}/compare.html"],
+    ["gate", "{run}", "--markdown", "{out}/gate.md", "--junit", "{out}/gate.xml", "--badge", "{out}/badge.json"],
+    ["runs", "list", "{out}", "--json"],
+)
 
 
 @pytest.fixture(scope="module")
@@ -35,6 +44,10 @@ def artifacts(tmp_path_factory: pytest.TempPathFactory):
         mqtt.stop()
     (folder / "stdout").write_bytes(result.stdout)
     (folder / "stderr").write_bytes(result.stderr)
+    for number, arguments in enumerate(AFTERWARDS):
+        done = CliRunner().invoke(app, [word.format(run=folder / "run", out=folder) for word in arguments])
+        assert done.exit_code in (0, 1), (arguments, done.output)
+        (folder / f"afterwards-{number}").write_text(done.output)
     return folder, result.returncode
 
 
@@ -51,6 +64,7 @@ def test_the_run_did_what_it_should(artifacts):
     assert code == 1
     assert len(list((folder / "run" / "captures").glob("*.pcapng"))) == 2
     assert list((folder / "run" / "evidence").glob("*.json"))
+    assert list((folder / "run" / "allure-results").glob("*.pcapng"))
     assert b"basic.publish" in b"".join(path.read_bytes() for path in (folder / "run" / "evidence").iterdir())
 
 

@@ -44,12 +44,16 @@ def mqproof(*arguments: str, folder: Path) -> subprocess.CompletedProcess[str]:
     )
 
 
+LEVELS = ("MUST", "MUST NOT", "SHOULD", "SHOULD NOT", "MAY", "MAY NOT", "unstated", "documented")  # all of them
+
+
 @pytest.fixture(scope="module")
 def runs(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("upgrade")
     for name, faults in (("before", ()), ("after", TOUCHING + ELSEWHERE)):
         with version(*faults) as url:
-            done = mqproof("test", url, "--suite", "amqp", "--quick", "--out", name, folder=folder)
+            levels = [word for level in LEVELS for word in ("--level", level)]
+            done = mqproof("test", url, "--suite", "amqp", "--quick", *levels, "--out", name, folder=folder)
         assert done.returncode == (1 if faults else 0), done.stdout[-2000:]
     return folder
 

@@ -184,12 +184,22 @@ def test_allure_gets_labels_evidence_and_no_fixtures(suite):
     assert [link["name"] for link in result["links"]] == [WORDS]
     broker = next(parameter for parameter in result["parameters"] if parameter["name"] == "broker")
     assert (broker["value"], broker["excluded"]) == ("'amqp://me:***@127.0.0.1:1'", True)
-    names = {attachment["name"]: (folder / attachment["source"]).read_text() for attachment in result["attachments"]}
+    files = {attachment["name"]: folder / attachment["source"] for attachment in result["attachments"]}
+    assert files["capture"].suffix == ".pcapng"
+    assert files.pop("capture").read_bytes().startswith(b"\x0a\x0d\x0d\x0a")
+    names = {name: file.read_text() for name, file in files.items()}
     assert {"verdict", "wire 1", "conversation"} <= names.keys()
     assert "repeat     mqproof test amqp://me@127.0.0.1:1 -k test_it" in names["verdict"]
     assert "said ***" in names["wire 1"]
     assert names["conversation"].startswith("<svg")
-    assert not any("s3cret-word" in path.read_text() for path in folder.iterdir())
+    assert not any(b"s3cret-word" in path.read_bytes() for path in folder.iterdir())
+
+
+def test_a_fault_of_ours_is_a_category_of_its_own(suite):
+    folder = suite.pytester.path / "allure"
+    suite.run(body("raise KeyError('oops')", arguments="target"), "--alluredir", str(folder))
+    result = json.loads(next(folder.glob("*-result.json")).read_text())
+    assert ("verdict", "harness error") in {(label["name"], label["value"]) for label in result["labels"]}
 
 
 def test_cases_that_differ_in_octets_are_different_tests_to_allure(suite):

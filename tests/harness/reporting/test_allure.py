@@ -47,6 +47,14 @@ def test_the_configuration_names_environments_and_categories(tmp_path):
     assert "historyPath" not in text
 
 
+def test_a_history_can_be_named_and_each_has_a_run_once(tmp_path):
+    one, other = tmp_path / "one.jsonl", tmp_path / "other.jsonl"
+    runs = [Reported(Run(), tmp_path)]
+    texts = [configuration(runs, tmp_path / "out", history) for history in (one, other, one)]
+    assert [f'"historyPath": "{one}"' in text for text in texts] == [True, False, True]
+    assert ['"appendHistory": true' in text for text in texts] == [True, True, False]
+
+
 def test_runs_that_lie_together_share_a_history(tmp_path):
     folder = tmp_path / "mqproof-runs" / "one"
     folder.mkdir(parents=True)

@@ -37,6 +37,8 @@ def page_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
         row("amqp-0-9-1", WORDS, "broker-b", "conforms"),
         row("amqp-0-9-1", "basic/01", "broker-a", "conforms"),
         row("amqp-0-9-1", "basic/01", "broker-b", "conforms"),
+        row("amqp-0-9-1", "basic/06", "broker-a", "known-deviation", reason="bands are not offered"),
+        row("amqp-0-9-1", "basic/06", "broker-b", "known-deviation", reason="bands are not offered"),
         row("mqtt-5.0", "MQTT-4.3.3-13", "m", "inconclusive", reason="precondition: no CONNACK"),
     ]
     run.tests = [{"id": "t[broker-a]", "target": "broker-a", "outcome": "deviates", "transcript": file}]
@@ -109,10 +111,17 @@ def test_the_matrix_is_usable_with_the_keyboard(opened):
 
 
 def test_deviations_are_listed_and_lead_to_their_cell(opened):
-    table = opened.page.locator("#deviations tbody tr")
+    table = opened.page.locator("#deviations > .scroll tbody tr")
     assert table.count() == 1
     table.locator("a").click()
     assert opened.page.locator("#detail").is_visible()
+
+
+def test_known_deviations_are_folded_away_with_their_reasons(opened):
+    known = opened.page.locator("#known")
+    assert known.locator("summary").inner_text() == "2 known deviations"
+    known.locator("summary").click()
+    assert known.locator("tbody tr").first.inner_text().split("\t")[-1].strip() == "bands are not offered"
 
 
 def test_charts_show_what_was_measured(opened):

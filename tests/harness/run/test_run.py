@@ -2,14 +2,19 @@
 
 import json
 import os
+import shutil
 from importlib.resources import files
+from pathlib import Path
 
 import jsonschema
 import pytest
-from mqproof.harness.run import BadRun, Run, load, new_folder, write_atomically
+from mqproof.harness.cli.main import app
+from mqproof.harness.run import BadRun, Run, load, migrated, new_folder, write_atomically
 from mqproof.harness.targets.target import parse_url
+from typer.testing import CliRunner
 
 SCHEMA = json.loads(files("mqproof.harness").joinpath("run.schema.json").read_text())
+FIRST = Path(__file__).parent / "first_version"
 
 
 def some_run() -> Run:
@@ -63,6 +68,17 @@ def test_a_run_is_incomplete_until_it_says_otherwise(tmp_path):
         ('{"schema": 1, "tool": {"name": "other"}}', "was not written by mqproof"),
         ('{"tool": {"name": "mqproof"}}', "no schema version"),
         ('{"schema": 1, "tool": {"name": "mqproof"}, "tests": {}}', "tests is no list"),
+        ('{"schema": 1, "tool": {"name": "mqproof"}, "statements": [{"spec": "x"}]}', "a row of statements lacks"),
+        ('{"schema": 1, "tool": {"name": "mqproof"}, "targets": [7]}', "a row of targets lacks"),
+        ('{"schema": 1, "tool": {"name": "mqproof"}, "complete": "yes"}', "complete is no bool"),
+        (
+            '{"schema": 1, "tool": {"name": "mqproof"}, "statements":'
+            ' [{"spec": "a", "id": "b", "target": "c", "verdict": "fine"}]}',
+            "a:b has no verdict that there is",
+        ),
+        ("[" * 100_000, "cannot be read"),
+        ('{"schema": 2, "tool": {"name": "mqproof"}}', "written by a newer mqproof .* upgrade mqproof"),
+        ('{"schema": 0, "tool": {"name": "mqproof"}}', "which no mqproof has written"),
     ],
 )
 def test_a_foreign_or_damaged_run_is_refused_in_one_line(tmp_path, text, says):
@@ -83,6 +99,32 @@ def test_what_a_newer_version_added_does_not_disturb(tmp_path):
     data = json.loads((tmp_path / "run.json").read_text())
     (tmp_path / "run.json").write_text(json.dumps(data | {"novelty": [1]}))
     assert load(tmp_path) == run
+
+
+def test_an_older_run_is_lifted_step_by_step():
+    """No schema but the first has been written so far: the steps are shown on made-up ones."""
+    steps = {
+        1: lambda data: {**data, "statements": data["rows"]},
+        2: lambda data: {key: value for key, value in data.items() if key != "rows"},
+    }
+    lifted = migrated({"schema": 1, "rows": [1]}, Path("run.json"), steps, 3)
+    assert lifted == {"schema": 3, "statements": [1]}
+    assert migrated({"schema": 3}, Path("run.json"), steps, 3) == {"schema": 3}
+
+
+def test_a_run_of_the_first_version_is_read_by_every_command(tmp_path):
+    """Committed as mqproof 0.1.0 wrote it, and never written again."""
+    shutil.copytree(FIRST, tmp_path / "run")
+    run = load(tmp_path / "run")
+    assert (run.tool["version"], len(run.statements), len(run.loads)) == ("0.1.0", 3, 1)
+    folder = str(tmp_path / "run")
+    for arguments, code in (
+        (["gate", folder], 1), (["compare", folder, folder], 0), (["scorecard", folder], 0),
+        (["runs", "pack", folder], 0),
+        (["report-bug", folder, "mqtt-3.1.1:MQTT-3.12.4-1"], 0), (["runs", "list", str(tmp_path)], 0),
+    ):  # fmt: skip
+        outcome = CliRunner().invoke(app, arguments)
+        assert (arguments[0], outcome.exit_code) == (arguments[0], code), outcome.output
 
 
 def test_run_folders_are_new_and_sort_by_time(tmp_path):
