@@ -5,6 +5,7 @@ import struct
 import pytest
 from mqproof.dissectors.mqtt.codec import Connack, Connect, Decoder, Pingreq, Pingresp, encode
 from mqproof.dissectors.mqtt.tables import Version
+from mqproof.harness.reference.mqtt.defects import DEFECTS
 from mqproof.harness.reference.mqtt.websocket import WebSocket, accept_key, frame
 
 V5 = Version.V5_0
@@ -22,9 +23,9 @@ def masked(opcode, payload, fin=True, key=b"\1\2\3\4"):
 
 
 class Peer:
-    def __init__(self, limit=1000):
+    def __init__(self, limit=1000, defects=()):
         self.sent, self.closed, self.received = b"", False, b""
-        self.socket = WebSocket(self, limit)
+        self.socket = WebSocket(self, limit, lambda name: name in defects)
 
     def write(self, data):
         self.sent += data
@@ -115,6 +116,33 @@ def test_frames_that_end_the_connection(peer, octets, code):
     assert peer.closed
     assert peer.received == b""
     assert peer.feed(masked(2, b"more")) == b""
+
+
+def sends_binary_frames(peer):
+    peer.feed(REQUEST)
+    peer.socket.write(b"mqtt")
+    return peer.sent == frame(2, b"mqtt")
+
+
+KEPT = {  # defect -> what the reference broker does without it
+    "web-protocol-unnamed": lambda peer: b"\r\nSec-WebSocket-Protocol: mqtt\r\n" in peer.feed(REQUEST),
+    "web-text-taken": lambda peer: peer.feed(REQUEST) and peer.feed(masked(1, b"text")) == frame(8, (1003).to_bytes(2)),
+    "web-text-sent": sends_binary_frames,
+    "web-packet-per-frame": lambda peer: not peer.feed(REQUEST + masked(2, b"\xc0")).endswith(frame(8, b"\x03\xea")),
+    "web-fragments-refused": lambda peer: peer.feed(REQUEST + masked(2, b"\xc0\0", fin=False)) and not peer.closed,
+    "web-long-refused": lambda peer: peer.feed(REQUEST + LONG) and not peer.closed,
+}
+LONG = b"\x82\xff" + (65536).to_bytes(8) + bytes(4) + bytes(65536)
+
+
+def test_each_defect_of_websockets_has_a_conversation():
+    assert {name for name in DEFECTS if name.startswith("web-")} == KEPT.keys()
+
+
+@pytest.mark.parametrize("defect", KEPT)
+def test_defect_breaks_what_is_kept_without_it(defect):
+    assert KEPT[defect](Peer(limit=100_000))
+    assert not KEPT[defect](Peer(limit=100_000, defects=(defect,)))
 
 
 @pytest.mark.parametrize("size", [0, 125, 126, 65535, 65536])
