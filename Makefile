@@ -4,13 +4,14 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 DEMO := mqproof-runs/demo
+CONFORMANCE := mqproof-runs/conformance-amqp
 NAMESPACE := .make/namespace/mqproof
 PARTS := dissectors harness suites loadtests
 PIP := PIP_CONSTRAINT=constraints.txt PIP_BUILD_CONSTRAINT=constraints.txt PIP_DISABLE_PIP_VERSION_CHECK=1 $(BIN)/python -m pip install -q
 PYTEST := $(BIN)/python -m pytest
 WORKERS ?= auto
 
-.PHONY: help demo test check lint bench docs system-packages clean
+.PHONY: help demo test check lint bench docs conformance-amqp system-packages clean
 
 help:
 	@echo "make demo   judge the embedded brokers, account for every byte, put load on them, make the report"
@@ -18,6 +19,7 @@ help:
 	@echo "make check  the part of it that belongs before every commit"
 	@echo "make bench  how fast it is"
 	@echo "make docs   the documentation as pages that open from a file, in site/"
+	@echo "make conformance-amqp  repeat the runs of docs/conformance/amqp-0-9-1.md"
 	@echo "make clean  remove what was made here"
 
 demo: $(VENV)/.installed-all
@@ -49,6 +51,15 @@ lint: $(VENV)/.installed-dev $(NAMESPACE)
 
 docs/overhead.md: $(VENV)/.installed-dev $(wildcard captures/*overhead*.pcapng)
 	$(BIN)/python captures/overhead.py page
+
+# The measurements of docs/conformance/amqp-0-9-1.md, on a quiet machine, and the page; half an hour.
+conformance-amqp: $(VENV)/.installed-dev
+	@rm -rf $(CONFORMANCE)
+	-$(BIN)/mqproof stability rabbitmq --suite amqp --runs 10 --out $(CONFORMANCE)/1-rabbitmq
+	-$(BIN)/mqproof stability embedded --suite amqp --runs 10 --out $(CONFORMANCE)/2-embedded
+	-$(BIN)/mqproof test rabbitmq-amqp --suite recovery --out $(CONFORMANCE)/3-rabbitmq-recovery
+	-$(BIN)/mqproof test embedded-amqp --suite recovery --out $(CONFORMANCE)/4-embedded-recovery
+	$(BIN)/mqproof conformance $(CONFORMANCE)/* --spec amqp-0-9-1 -o docs/conformance/amqp-0-9-1.md
 
 system-packages:
 	@.ci/system-packages

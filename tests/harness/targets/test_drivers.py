@@ -95,7 +95,7 @@ def test_rabbitmq_leaves_no_port_mapper_behind(rabbitmq: LocalBroker) -> None:
 
 
 def test_rabbitmqctl_reaches_the_node(rabbitmq: rabbitmq.RabbitBroker) -> None:
-    assert rabbitmq.control("list_vhosts").split()[-1] == "/"
+    assert set(rabbitmq.control("list_vhosts").split()) >= {"/", "other", "closed"}
     with pytest.raises(BrokerFailed, match="rabbitmqctl nonsense failed"):
         rabbitmq.control("nonsense")
 
