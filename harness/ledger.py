@@ -57,7 +57,8 @@ class Findings:
 
     ``reordered``: arrived after a later one on the same path, though neither redelivered nor a repeat;
     ``reordered_by``: the largest distance. ``unexpected``: never published, foreign, or on a route it was not meant
-    for. ``lost_by_cause``: ``unexplained`` is the only cause that accuses the broker. ``examples``: of lost messages.
+    for. ``confirmed_lost``: confirmed by the broker, and its loss unexplained. ``lost_by_cause``: only ``unexplained``
+    accuses the broker. ``examples``: of unexplained losses.
     """
 
     published: int
@@ -226,10 +227,10 @@ class Ledger:
         examples = []
         confirmed_lost = 0
         for publisher, route, lost in self.missing():
-            confirmed_lost += len(lost.both(self.publishers[publisher].confirmed))
             for cause, numbers in self.explained(publisher, route, lost):
                 causes[cause] += len(numbers)
                 if cause == UNEXPLAINED:
+                    confirmed_lost += len(numbers.both(self.publishers[publisher].confirmed))
                     examples += [_example(publisher, route, start, stop) for start, stop in numbers]
         if by_limit := min(causes[UNEXPLAINED], self.dropped_by_broker):
             causes[UNEXPLAINED] -= by_limit

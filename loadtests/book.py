@@ -151,6 +151,7 @@ class Book:
             "ledger": found.plain(),
             "latencies_us": {name: each.summary() for name, each in sorted(self.latencies.items())},
             "histograms": {name: each.plain() for name, each in sorted(self.latencies.items())},
+            "books": self.ledger.plain(),
             "errors": self.errors,
             "counts": self.counts,
             "unavailability": _unavailability(self.outages),

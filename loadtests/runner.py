@@ -24,6 +24,7 @@ from mqproof.loadtests.settings import WELCOME_EMAIL, Settings  # noqa: E402
 
 TICK = 0.5  # seconds between two looks at the clock, the parent and the progress
 FAILED = 4
+SIGNS_OF_LIFE = 8  # heartbeats, one a second, that a busy worker may miss before it counts as dead
 
 
 def run(settings: Settings, interrupted: Event) -> dict[str, Any]:
@@ -57,6 +58,7 @@ def _run_engine(settings: Settings, interrupted: Event) -> dict[str, Any]:
         _create_runner(settings, environment, interrupted, workers)
         if settings.web_port:
             _await_web(settings, environment, interrupted)
+        importlib.import_module("mqproof.loadtests.cleaning").clean(settings.target)
         engine = hosting.engine_of(settings, environment)
         watch = gevent.spawn(_watch, settings, engine, interrupted)
         server = _serve_metrics(settings, engine)
@@ -83,6 +85,8 @@ def _create_runner(settings: Settings, environment: Environment, interrupted: Ev
     if settings.role == "local" and settings.processes == 1:
         environment.create_local_runner()
         return
+    locust_runners: Any = importlib.import_module("locust.runners")
+    locust_runners.HEARTBEAT_LIVENESS = SIGNS_OF_LIFE
     is_here = settings.role == "local"
     host, port = ("127.0.0.1", _free_port()) if is_here else ("*", settings.master_port)
     environment.create_master_runner(host, port)
@@ -125,7 +129,9 @@ def _serve_metrics(settings: Settings, engine: Any) -> Any:
 def _work(settings: Settings, interrupted: Event) -> None:
     """Be a worker until the master says that all is over, or our parent is gone."""
     from mqproof.loadtests import hosting
+    from mqproof.loadtests.engine import kernels
 
+    kernels.warm()  # before the master counts our heartbeats
     environment = Environment(user_classes=[hosting.Publisher])
     runner = environment.create_worker_runner(settings.master_host, settings.master_port)
     hosting.be_worker(settings, environment)

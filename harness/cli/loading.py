@@ -148,6 +148,7 @@ def _write(
         histograms = entry.pop("histograms")
         name = file_name(entry["scenario"], entry["target"])
         write_atomically(folder / "histograms" / f"{name}.json", json.dumps(histograms, indent=1) + "\n")
+        write_atomically(folder / "ledgers" / f"{name}.json", json.dumps(entry.pop("books")) + "\n")
     is_whole = is_whole and bool(results) and not any(entry["interrupted"] for entry in results)
     run.loads += results
     run.finish(is_whole and (run.complete or not run.planned))

@@ -31,6 +31,7 @@ COMMANDS = {
     "sabotage": "Stand between an application and its broker, and break what it relies on.",
     "client-test": "Judge a client's traffic: a verdict for each statement that binds clients.",
     "crash": "Crash, freeze and starve brokers under load, and count what is lost.",
+    "clean": "Remove what crashed load runs left on a broker.",
     "statements": "List the normative statements and the tests on them.",
     "probe": "Find out what a broker offers, and its limits as measured.",
     "brokers": "List the local brokers that can be started.",

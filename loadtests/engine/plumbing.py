@@ -212,3 +212,10 @@ def remove(target: Target, things: Iterable[Thing]) -> int:
                 wire.close()
         removed += 1
     return removed
+
+
+def connect(target: Target, client_id: str) -> AmqpWire | MqttWire:
+    """Return a connection that is good for nothing but to see that the broker lets us in. Raises Broken."""
+    if target.protocol == "amqp":
+        return AmqpWire(target, Scratch(), SMALL)
+    return MqttWire(target, Scratch(), client_id, buffer=SMALL)

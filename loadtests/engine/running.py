@@ -12,6 +12,7 @@ from mqproof.loadtests.engine import kernels
 from mqproof.loadtests.engine.crew import Crew
 from mqproof.loadtests.engine.group import Pipes, connections_of, publishers_of
 from mqproof.loadtests.engine.names import Names
+from mqproof.loadtests.engine.plumbing import connect
 from mqproof.loadtests.engine.stage import Totals
 from mqproof.loadtests.engine.traffic import Traffic
 from mqproof.loadtests.engine.wire import Broken
@@ -19,6 +20,7 @@ from mqproof.loadtests.journal import Journal
 from mqproof.loadtests.watching import Watch
 
 QUIET = 3.0  # seconds without an arrival, after which what is missing is lost
+FILES = ("histograms", "books")  # that the run directory has as files of their own
 CLOCKS_US = 1000  # what clocks may differ by in any case
 STORM = 60.0  # seconds that the last reconnect of a fleet may take beyond the time
 DRAIN = 20.0  # seconds for what is under way when publishing ends, at most; longer where consumers work
@@ -109,10 +111,21 @@ class Engine:
             if now > until:
                 return True
             if now - moment > QUIET + traffic.work:
-                return totals.owed > 0 and _depth(pipes) > 0
+                return totals.owed > 0 and (not self._broker_answers() or _depth(pipes) > 0)
             gevent.sleep(0.01)
             self.totals = totals = self.crew.totals()
         return False
+
+    def _broker_answers(self) -> bool:
+        """Return whether the broker lets a new connection in: one that stands still has lost nothing yet."""
+        try:
+            with gevent.Timeout(QUIET):
+                client_id = self.names.client_id("q", len(self.results))
+                opened = connect(self.target, client_id)
+        except (Broken, gevent.Timeout):
+            return False
+        opened.close()
+        return True
 
     @property
     def expected_rate(self) -> float:
@@ -141,7 +154,7 @@ class Engine:
         workers = self.crew.about()
         result["metrics"]["latency_is_valid"] = _clocks_agree(workers, result["metrics"]["latency_us"]["p50"])
         figures = self._figures(self.results, self.total) if self.results else []
-        shown = [{key: value for key, value in each.items() if key != "histograms"} for each in self.results]
+        shown = [{key: value for key, value in each.items() if key not in FILES} for each in self.results]
         return {
             **result, "figures": figures, "stages": shown, "interrupted": interrupted, "workers": workers,
             "broker": self.watch.about(), "duration_s": round(time.monotonic() - self._started, 3),
