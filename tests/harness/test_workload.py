@@ -98,7 +98,7 @@ def test_what_is_written_is_read_back(workload: Workload) -> None:
 
 
 def test_every_key_is_explained_in_the_docs() -> None:
-    page = (Path(__file__).parents[2] / "docs" / "workloads.md").read_text()
+    page = (Path(__file__).parents[2] / "docs" / "reference" / "workloads.md").read_text()
     for entry in (*fields(Workload), *fields(Flow)):
         if entry.name != "flows":
             assert f"| `{entry.name}` |" in page
@@ -107,6 +107,6 @@ def test_every_key_is_explained_in_the_docs() -> None:
 
 
 def test_the_example_in_the_docs_is_a_workload() -> None:
-    page = (Path(__file__).parents[2] / "docs" / "workloads.md").read_text()
+    page = (Path(__file__).parents[2] / "docs" / "reference" / "workloads.md").read_text()
     example = page.partition("```toml\n")[2].partition("```")[0]
     assert parse(example, "workloads.md").flows[0].topic_of(3) == "dogs/3/position"
