@@ -37,6 +37,7 @@ class Session:
     kept: bool
     connected: bool = True
     filters: dict[str, int] = field(default_factory=dict)
+    removed: set[str] = field(default_factory=set)  # filters that the client has unsubscribed from
     stored: set[str] = field(default_factory=set)  # filters that the client had before it came back
     expected: list[Expected] = field(default_factory=list)
     seen: set[bytes] = field(default_factory=set)
@@ -72,6 +73,7 @@ class Model:
         session = self.sessions[client]
         session.filters[pattern] = qos
         session.stored.discard(pattern)
+        session.removed.discard(pattern)
         for topic, message in self.retained.items():
             if selects(pattern, topic):
                 expected = Expected(message.payload, "retained", message.qos > 0, min(qos, message.qos))
@@ -80,6 +82,7 @@ class Model:
     def unsubscribe(self, client: str, pattern: str) -> None:
         """Remove a subscription."""
         self.sessions[client].filters.pop(pattern, None)
+        self.sessions[client].removed.add(pattern)
 
     def publish(self, message: Message, retain: bool) -> None:
         """Give the message to every session with a matching subscription; an empty one only clears."""
