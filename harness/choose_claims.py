@@ -3,6 +3,7 @@
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
+from mqproof.dissectors.amqp.codec import Method, decode
 from mqproof.harness.choose import Candidate, Choice, Sentence, shown_measure
 from mqproof.harness.run import Run
 from mqproof.harness.verdicts import Verdict
@@ -44,12 +45,15 @@ def _of_pair(choice: Choice, amqp: Candidate, mqtt: Candidate, run: Run) -> Iter
 
 def _text_headers(choice: Choice, amqp: Candidate) -> Claim:
     octets = bytes.fromhex(amqp.first_publish)
-    head = octets.partition(b"\xce")[0] + b"\xce"
-    text = sum(32 <= octet < 127 for octet in head)
+    decoded = decode(octets)
+    assert decoded is not None
+    frame, size = decoded
+    assert isinstance(frame, Method)
+    text = sum(len(frame.arguments[name].encode()) for name in ("exchange", "routing_key"))
     shown = octets[:SHOWN_OCTETS].hex(" ")
     evidence = (
         f"AMQP's headers are binary: the method frame of a publish in {choice.workload} begins {shown}, and of its "
-        f"{len(head)} octets {text} are printable, which are the names of exchange and routing key; a message costs "
+        f"{size} octets {text} are text, the names of exchange and routing key; a message costs "
         f"{shown_measure(amqp.facts['message_protocol'])} beside its payload."
     )
     refers = (f"{amqp.name}/message_protocol", f"{amqp.name}/first_publish")
@@ -59,10 +63,13 @@ def _text_headers(choice: Choice, amqp: Candidate) -> Claim:
 def _two_bytes(choice: Choice, amqp: Candidate, mqtt: Candidate) -> Claim:
     own = [shown_measure(one.facts["message_protocol"]) for one in (mqtt, amqp)]
     whole = [shown_measure(one.facts["message_octets"]) for one in (mqtt, amqp)]
+    octets = bytes.fromhex(mqtt.first_publish)
+    fixed = next(index for index, octet in enumerate(octets[1:5], 2) if not octet & 0x80)  # the length's last octet
+    topic = int.from_bytes(octets[fixed : fixed + 2])
     evidence = (
-        f"In {choice.workload} a message costs {own[0]} of MQTT beside its payload ({own[1]} of AMQP), of which the "
-        f"fixed header is the least and the topic's name, sent each time, the most; with TCP/IP and acknowledgements "
-        f"it is {whole[0]} against {whole[1]}, payload included."
+        f"In {choice.workload} a message costs {own[0]} of MQTT beside its payload ({own[1]} of AMQP): the fixed "
+        f"header takes {fixed} octets of it, the topic's name, sent each time, {topic}; with TCP/IP and "
+        f"acknowledgements it is {whole[0]} against {whole[1]}, payload included."
     )
     refers = tuple(f"{one.name}/{key}" for one in (mqtt, amqp) for key in ("message_protocol", "message_octets"))
     quote = "Overhead of MQTT: extremely low (2-byte fixed header)"

@@ -77,7 +77,8 @@ def page(report: Report) -> str:
     parts = []
     for kind, content in _blocks(report):
         if kind in ("h1", "h2", "h3", "p"):
-            parts.append(f"<{kind}>{escape(str(content))}</{kind}>")
+            text = str(content).replace("`", "")
+            parts.append(f"<{kind}>{escape(text)}</{kind}>")
         elif kind == "list":
             parts.append("<ul>" + "".join(f"<li>{escape(text)}</li>" for text in content) + "</ul>")
         else:

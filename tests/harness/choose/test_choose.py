@@ -7,6 +7,10 @@ import sys
 from pathlib import Path
 
 import pytest
+from mqproof.dissectors.amqp.codec import content, encode
+from mqproof.dissectors.mqtt.codec import encode as encode_mqtt
+from mqproof.dissectors.mqtt.packets import Publish
+from mqproof.dissectors.mqtt.tables import Version
 from mqproof.dissectors.overhead.account import as_json
 from mqproof.dissectors.overhead.engine import analyze
 from mqproof.harness.choose import (
@@ -144,11 +148,15 @@ def test_claims_are_held_against_the_numbers():
     more = {"message_protocol": 73.0, "message_octets": 209.0, "memory_idle_mb": 150.0}
     more["memory_per_connection_kb"] = 70.0
     amqp, mqtt = candidate("a", "amqp", **more), candidate("m", "mqtt", **more | {"memory_idle_mb": 10.0})
-    amqp.first_publish = "01000100000023003c00280000096f0161ce0200"
+    frames = content("basic.publish", body=b"x", exchange="orders", routing_key="a.b")
+    amqp.first_publish = b"".join(map(encode, frames)).hex()
+    mqtt.first_publish = encode_mqtt(Publish("a/b", b"x" * 200), Version.V3_1_1).hex()
     run = Run(statements=[row("mqtt-3.1.1:MQTT-4.3.3-2", "deviates", "m")])
     found = {claim.quote.partition(":")[0]: claim for claim in claims([choose("dog-gps", WORKLOAD, [amqp, mqtt])], run)}
     assert found["Overhead of AMQP"].finding == "wrong"
-    assert "of its 18 octets" in found["Overhead of AMQP"].evidence.text
+    size = len(encode(frames[0]))
+    assert f"of its {size} octets 9 are text" in found["Overhead of AMQP"].evidence.text
+    assert "takes 3 octets of it, the topic's name, sent each time, 3;" in found["Overhead of MQTT"].evidence.text
     assert found["Resources of AMQP"].finding == "holds"
     assert found["QoS 2"].finding == "incomplete"
     assert claims([choose("dog-gps", WORKLOAD, [amqp, candidate("b", "amqp")])], run) == []
