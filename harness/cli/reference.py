@@ -130,7 +130,7 @@ def _type(part: dict[str, Any]) -> str:
     if "enum" in part:
         return ", ".join(f"`{value}`" for value in part["enum"])
     if "oneOf" in part or "anyOf" in part:
-        return " or ".join(dict.fromkeys(_type(one) for one in part.get("oneOf", part.get("anyOf"))))
+        return " or ".join(dict.fromkeys(_type(one) for one in (part.get("oneOf") or part["anyOf"])))
     kind = part.get("type", "any")
     return " or ".join(kind) if isinstance(kind, list) else str(kind)
 
