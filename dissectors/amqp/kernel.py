@@ -334,6 +334,7 @@ def frame_done(c: int, d: int, s: Words) -> None:
     s[w.DAMAGED] += s[d + w.D_DAMAGED]
     s[c + w.C_FRAMES] += 1
     if kind in (HEADER, BODY):
+        s[c + w.C_PAYLOAD] += s[d + w.D_PAYLOAD]
         entry = key_of_channel(d, s)
         s[entry + w.KEY_BYTES] += size
         s[entry + w.KEY_PAYLOAD] += s[d + w.D_PAYLOAD]
@@ -341,6 +342,7 @@ def frame_done(c: int, d: int, s: Words) -> None:
         s[at + w.N_MESSAGE_PAYLOAD] += s[d + w.D_PAYLOAD]
         s[at + w.N_FRAME_BYTES] += size
     elif number >= w.K_AMQP and number < w.K_AMQP_HEADER:
+        s[c + w.C_MESSAGES] += 1 if number - w.K_AMQP in (PUBLISH, DELIVER, GET_OK) else 0
         message_begins(number - w.K_AMQP, role, d, s)
 
 

@@ -263,6 +263,8 @@ def packet_done(c: int, d: int, s: Words, m: Octets) -> None:
     s[c + w.C_FRAMES] += 1
     if kind == PUBLISH:
         s[row + w.N_PAYLOAD] += s[d + w.D_PAYLOAD]
+        s[c + w.C_MESSAGES] += 1
+        s[c + w.C_PAYLOAD] += s[d + w.D_PAYLOAD]
         message_done(role, d, s, m)
 
 

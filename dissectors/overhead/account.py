@@ -2,6 +2,7 @@
 
 from typing import Any, Final
 
+from mqproof.dissectors.overhead import connections
 from mqproof.dissectors.overhead.summary import KIND_NAMES, KeyFigures, KeyName, Summary
 from mqproof.dissectors.packets import state as w
 
@@ -76,10 +77,13 @@ def as_json(summary: Summary, *, top: int = 20) -> dict[str, Any]:
         "messages": messages(summary),
         "topics": top_keys(summary, "mqtt", top),
         "routing_keys": top_keys(summary, "amqp", top),
+        "connections": connections.as_json(summary.connections, top, real=real),
+        "versions": connections.by_version(summary.connections, real=real),
+        "tls": tls(summary),
         "tcp": _tcp(summary),
         "streams": {
             name: counters[name]
-            for name in ("malformed", "resyncs", "damaged", "incomplete", "mid_stream", "tls_connections")
+            for name in ("malformed", "resyncs", "damaged", "incomplete", "mid_stream", "tls_connections", "websocket_connections")
         },
         "findings": [],
     }  # fmt: skip
@@ -120,6 +124,11 @@ def by_protocol(summary: Summary) -> dict[str, dict[str, Any]]:
                 for number, purpose in enumerate(w.PURPOSES)
                 if octets(summary, (group,), (number,), ALL_LAYERS)
             },
+            "by_layer": {
+                layer: count
+                for number, layer in enumerate(w.LAYERS)
+                if (count := octets(summary, (group,), ALL_PURPOSES, (number,)))
+            },
         }
     return result
 
@@ -138,6 +147,32 @@ def kinds(summary: Summary) -> dict[str, dict[str, dict[str, int]]]:
                 "from_broker": row[w.N_FROM_BROKER],
             }
     return result
+
+
+# A plaintext of so many octets is nearly always this. A guess, and told as one.
+INFERRED_SIZES: Final = {
+    "mqtt_keep_alive": "tls_size_2",  # PINGREQ, PINGRESP
+    "mqtt_acknowledgement": "tls_size_4",  # PUBACK, PUBREC, PUBREL, PUBCOMP without properties
+    "amqp_heartbeat": "tls_size_8",
+    "amqp_acknowledgement": "tls_size_21",  # basic.ack
+}
+
+
+def tls(summary: Summary) -> dict[str, Any]:
+    """Return what is known of TLS without keys, and apart from it what sizes and rhythm of records suggest."""
+    counters = summary.counters
+    inferred: dict[str, Any] = {name: counters[counter] for name, counter in INFERRED_SIZES.items()}
+    inferred["keep_alive_exchanges"] = counters["tls_pings"]
+    seconds = _ratio(counters["tls_interval_time"], counters["tls_intervals"])
+    inferred["keep_alive_interval_s"] = None if seconds is None else round(seconds / 1e9, 3)
+    return {
+        "connections": counters["tls_connections"],
+        "records": counters["tls_records"],
+        "record_overhead": octets(summary, (w.G_TLS,), (w.P_UNDECODED,), (w.TLS,)),
+        "handshake": octets(summary, (w.G_TLS,), (w.P_SETUP,), (w.TLS,)),
+        "encrypted": octets(summary, (w.G_TLS,), (w.P_UNDECODED,), (w.UNDECODED,)),
+        "inferred": {"records_of_known_size": counters["tls_sized"], **inferred},
+    }
 
 
 def messages(summary: Summary) -> dict[str, dict[str, dict[str, Any]]]:

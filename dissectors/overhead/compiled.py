@@ -28,10 +28,12 @@ from mqproof.dissectors.mqtt import finding as mqtt_finding
 from mqproof.dissectors.mqtt import kernel as mqtt_kernel
 from mqproof.dissectors.mqtt import tables as mqtt_tables
 from mqproof.dissectors.overhead import walk as walk_kernel
-from mqproof.dissectors.packets import booking, keys, links, octets, records, state, tcp
+from mqproof.dissectors.overhead import websocket
+from mqproof.dissectors.packets import booking, keys, links, octets, records, state, tcp, tls
 
 KERNELS: Final = (
-    octets, records, links, booking, keys, tcp, amqp_finding, mqtt_finding, mqtt_kernel, amqp_kernel, walk_kernel,
+    octets, records, links, booking, keys, tcp, tls, amqp_finding, mqtt_finding, mqtt_kernel, amqp_kernel,
+    websocket, walk_kernel,
 )  # fmt: skip
 ENTRIES: Final = ("walk", "finish")
 RETRY_SECONDS: Final = 600
@@ -128,9 +130,9 @@ class Compiled:
         """Walk what is in the buffer."""
         return int(self._kernels.walk(view, end, self.s, self.m))
 
-    def finish(self) -> None:
-        """Bring the books to an end."""
-        self._kernels.finish(self.s, self.m)
+    def finish(self) -> int:
+        """Bring the books to an end; again after ROWS_FULL."""
+        return int(self._kernels.finish(self.s, self.m))
 
     def grow(self) -> None:
         """Never called: all connections have room from the start."""

@@ -1,16 +1,19 @@
 """Runs the kernels over files: the arrays, the chunks, and what to do between them."""
 
 import os
-from collections.abc import Callable
-from typing import Any, Final
+from collections.abc import Callable, Mapping
+from typing import Any, BinaryIO, Final
 
 from mqproof.dissectors.amqp.steps import install
 from mqproof.dissectors.overhead import walk as kernels
+from mqproof.dissectors.overhead.connections import Connections
 from mqproof.dissectors.overhead.summary import Summary, summarise
 from mqproof.dissectors.packets import state as w
-from mqproof.dissectors.packets.pcap import Source
+from mqproof.dissectors.packets.pcap import CaptureError, Source
 
 Progress = Callable[[int], None]
+Snapshot = Callable[[Callable[[], Summary]], None]
+DecodeAs = Mapping[int, int]
 GROWTH: Final = 4
 WORTH_COMPILING: Final = 150 << 20  # octets that the uncompiled kernels need about as long for as the compiler
 
@@ -33,9 +36,9 @@ class Plain:
         """Walk what is in the buffer."""
         return kernels.walk(view, end, self.s, self.m)
 
-    def finish(self) -> None:
-        """Bring the books to an end."""
-        kernels.finish(self.s, self.m)
+    def finish(self) -> int:
+        """Bring the books to an end; again after ROWS_FULL."""
+        return kernels.finish(self.s, self.m)
 
     def grow(self) -> None:
         """Make room for more connections."""
@@ -61,15 +64,22 @@ def choose(name: str) -> Any:
     return Plain()
 
 
-def analyze(name: str, *, engine: Any = None, progress: Progress | None = None) -> Summary:
-    """Return the account of one capture ("-": standard input). ``progress`` is told the octets read so far.
+def analyze(
+    name: str, *, engine: Any = None, progress: Progress | None = None, decode_as: DecodeAs | None = None,
+    file: BinaryIO | None = None, snapshot: Snapshot | None = None,
+) -> Summary:  # fmt: skip
+    """Return the account of one capture ("-": standard input; ``file``: a stream that is open and only called so).
 
-    A file that is cut off gives what is there; the summary's notes say where it stops. Raises CaptureError.
+    A file that is cut off gives what is there; the summary's notes say where it stops. ``progress`` is told the octets
+    read so far, ``snapshot`` gets the account as far as it goes, after each reading. ``decode_as``: ports and what is
+    spoken there (a protocol of ``state``), where the content should not tell. Raises CaptureError.
     """
     runner = engine or choose(name)
     s = runner.s
     install(s)
-    with Source(name) as source:
+    tell_ports(s, decode_as or {})
+    connections = Connections()
+    with Source(name, file) as source:
         source.start(s)
         view = runner.view(source.buffer)
         while True:
@@ -77,12 +87,28 @@ def analyze(name: str, *, engine: Any = None, progress: Progress | None = None) 
             if status == w.GROW:
                 runner.grow()
                 s = runner.s
+            elif status == w.ROWS_FULL:
+                connections.take(s)
             elif status == w.CORRUPT:
                 source.corrupt(s)
                 break
             elif not (source.more(s) if status == w.MORE else source.block(s)):
                 break
-            if progress is not None:
-                progress(source.base)
-        runner.finish()
-        return summarise(name, s, runner.m, source.notes)
+            elif progress is not None:
+                progress(source.position())
+            if snapshot is not None:
+                snapshot(lambda: summarise(name, s, runner.m, source.notes, connections))
+        while runner.finish() == w.ROWS_FULL:
+            connections.take(s)
+        connections.take(s)
+        return summarise(name, s, runner.m, source.notes, connections)
+
+
+def tell_ports(s: Any, decode_as: DecodeAs) -> None:
+    """Write the ports whose protocol the user knows into the registers. Raises CaptureError for too many."""
+    if len(decode_as) > w.DECODE_LIMIT:
+        raise CaptureError(f"more than {w.DECODE_LIMIT} ports to decode in a way of their own")
+    s[w.DECODE_AS] = len(decode_as)
+    for number, (port, protocol) in enumerate(decode_as.items()):
+        s[w.DECODE_TABLE + 2 * number] = port
+        s[w.DECODE_TABLE + 2 * number + 1] = protocol

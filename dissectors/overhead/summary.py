@@ -5,6 +5,7 @@ from typing import Any, Final
 
 from mqproof.dissectors.amqp.tables import METHODS
 from mqproof.dissectors.mqtt.tables import PacketType
+from mqproof.dissectors.overhead.connections import Connections
 from mqproof.dissectors.packets import state as w
 from mqproof.dissectors.packets.pcap import Notes
 
@@ -15,7 +16,10 @@ COUNTERS: Final = {
     "retransmitted": w.RETRANSMITTED, "retransmitted_bytes": w.RETRANSMITTED_OCTETS, "out_of_order": w.OUT_OF_ORDER,
     "gaps": w.GAPS, "lost_bytes": w.LOST, "reassembly_bound": w.STREAMS_BOUND, "malformed": w.MALFORMED,
     "resyncs": w.RESYNCS, "damaged": w.DAMAGED, "incomplete": w.INCOMPLETE, "tls_connections": w.TLS_SEEN,
-    "keys_offset": w.KEYS_OFFSET, "keys_purged": w.KEYS_PURGED,
+    "websocket_connections": w.WEBSOCKET_SEEN, "tls_records": w.TLS_RECORDS, "tls_sized": w.TLS_SIZED,
+    "tls_octets": w.TLS_OCTETS, "tls_size_2": w.TLS_SIZE_2, "tls_size_4": w.TLS_SIZE_4, "tls_size_8": w.TLS_SIZE_8,
+    "tls_size_21": w.TLS_SIZE_21, "tls_pings": w.TLS_PINGS, "tls_intervals": w.TLS_INTERVALS,
+    "tls_interval_time": w.TLS_INTERVAL_TIME, "keys_offset": w.KEYS_OFFSET, "keys_purged": w.KEYS_PURGED,
 }  # fmt: skip
 
 KIND_NAMES: Final = {
@@ -71,6 +75,7 @@ class Summary:
     other_keys: KeyFigures = field(default_factory=KeyFigures)
     first_time: int = 0
     last_time: int = 0
+    connections: Connections = field(default_factory=Connections)
 
     def merge(self, other: "Summary") -> None:
         """Add another file's result: totals exactly, the tables of keys within the sum of their bounds."""
@@ -88,12 +93,13 @@ class Summary:
         for key, figures in other.keys.items():
             self.keys.setdefault(key, KeyFigures()).add(figures)
         self.other_keys.add(other.other_keys)
+        self.connections.merge(other.connections)
         times = [t for t in (self.first_time, other.first_time) if t]
         self.first_time = min(times, default=0)
         self.last_time = max(self.last_time, other.last_time)
 
 
-def summarise(name: str, s: Any, m: Any, notes: Notes) -> Summary:
+def summarise(name: str, s: Any, m: Any, notes: Notes, connections: Connections) -> Summary:
     """Copy what is to be kept out of the kernels' arrays."""
 
     def part(start: int, count: int) -> list[int]:
@@ -112,6 +118,7 @@ def summarise(name: str, s: Any, m: Any, notes: Notes) -> Summary:
         other_keys=_figures(s, w.KEY_OTHER),
         first_time=int(s[w.FIRST_TIME]),
         last_time=int(s[w.LAST_TIME]),
+        connections=connections,
     )
 
 

@@ -4,7 +4,9 @@ from mqproof.dissectors.amqp import finding as amqp_finding
 from mqproof.dissectors.amqp import kernel as amqp
 from mqproof.dissectors.mqtt import finding as mqtt_finding
 from mqproof.dissectors.mqtt import kernel as mqtt
+from mqproof.dissectors.overhead import websocket
 from mqproof.dissectors.packets import state as w
+from mqproof.dissectors.packets import tls
 from mqproof.dissectors.packets.booking import book, charge_waiting, group_of
 from mqproof.dissectors.packets.links import IPPROTO_TCP, find_network, find_transport
 from mqproof.dissectors.packets.octets import high
@@ -32,8 +34,13 @@ CLASS_UNDECODED = w.G_OTHER * w.PURPOSE_COUNT + w.P_UNDECODED
 
 
 def walk(buf: Octets, end: int, s: Words, m: Octets) -> int:
-    """Walk the records from POS on; POS is left where the next one begins. Returns MORE, BLOCK, CORRUPT or GROW."""
+    """Walk the records from POS on; POS is left where the next one begins.
+
+    Returns MORE, BLOCK, CORRUPT, GROW or ROWS_FULL: what is wanted before it can go on.
+    """
     while True:
+        if s[w.ROWS_USED] > w.ROW_LIMIT - w.ROW_ROOM:
+            return w.ROWS_FULL
         if s[w.CONN_FREE] == 0 and s[w.CONNS] >= s[w.CONN_LIMIT]:
             if s[w.CONN_LIMIT] < w.MAX_CONNS:
                 return w.GROW
@@ -152,6 +159,10 @@ def feed_known(buf: Octets, at: int, end: int, c: int, d: int, s: Words, m: Octe
         amqp.feed(buf, at, end, c, d, s, m)
     elif protocol == w.PLAIN_MQTT:
         mqtt.feed(buf, at, end, c, d, s, m)
+    elif protocol == w.OVER_TLS:
+        tls.feed(buf, at, end, c, d, s)
+    elif protocol in (w.HTTP, w.OVER_WEBSOCKET):
+        websocket.feed(buf, at, end, c, d, s, m)
     else:
         book(s, CLASS_OTHER, w.OTHER, end - at)
 
@@ -162,6 +173,10 @@ def lose(count: int, c: int, d: int, s: Words, m: Octets) -> None:
         amqp.lose(count, c, d, s, m)
     elif s[c + w.C_PROTOCOL] == w.PLAIN_MQTT:
         mqtt.lose(count, c, d, s, m)
+    elif s[c + w.C_PROTOCOL] == w.OVER_TLS:
+        tls.lose(count, d, s)
+    elif s[c + w.C_PROTOCOL] in (w.HTTP, w.OVER_WEBSOCKET):
+        websocket.lose(count, c, d, s, m)
 
 
 def recognise(buf: Octets, at: int, end: int, c: int, d: int, s: Words, m: Octets) -> None:
@@ -203,15 +218,14 @@ def hold(buf: Octets, at: int, end: int, d: int, s: Words, m: Octets) -> None:
 
 def judge(buf: Octets, at: int, end: int, c: int, d: int, s: Words) -> int:
     """Return a protocol, UNKNOWN, or AGAIN for "not enough to tell"; D_STARTED where a frame begins here."""
+    told = decoded_as(c, s)
+    if told != w.UNKNOWN:
+        return told
     beginning = begins(buf, at, end)
     if beginning != w.UNKNOWN:
         s[d + w.D_STARTED] = 1
         return beginning
-    verdict = w.UNKNOWN
-    if amqp_finding.plausible(buf, at, end):
-        verdict = w.PLAIN_AMQP
-    elif mqtt_finding.plausible(buf, at, end, 0, 1):
-        verdict = w.PLAIN_MQTT
+    verdict = continues(buf, at, end)
     if verdict != w.UNKNOWN:
         s[d + w.D_STARTED] = 1
         return verdict
@@ -221,6 +235,26 @@ def judge(buf: Octets, at: int, end: int, c: int, d: int, s: Words) -> int:
     if amqp_finding.resync(buf, at, end) < end:
         return w.PLAIN_AMQP
     return w.PLAIN_MQTT if mqtt_finding.resync(buf, at, end, 0) < end else w.UNKNOWN
+
+
+def decoded_as(c: int, s: Words) -> int:
+    """Return what the user says is spoken on one of the connection's ports."""
+    for i in range(s[w.DECODE_AS]):
+        port = s[w.DECODE_TABLE + 2 * i]
+        if port in (s[c + w.C_PORT_A], s[c + w.C_PORT_B]):
+            return s[w.DECODE_TABLE + 2 * i + 1]
+    return w.UNKNOWN
+
+
+def continues(buf: Octets, at: int, end: int) -> int:
+    """Judge a segment in the middle of a connection that begins with a frame."""
+    if tls.plausible(buf, at, end):
+        return w.OVER_TLS
+    if amqp_finding.plausible(buf, at, end):
+        return w.PLAIN_AMQP
+    if websocket.plausible(buf, at, end):
+        return w.OVER_WEBSOCKET
+    return w.PLAIN_MQTT if mqtt_finding.plausible(buf, at, end, 0, 1) else w.UNKNOWN
 
 
 def begins(buf: Octets, at: int, end: int) -> int:
@@ -233,6 +267,11 @@ def begins(buf: Octets, at: int, end: int) -> int:
         return w.PLAIN_AMQP if size >= 4 else AGAIN
     if buf[at] == 0x10:
         return begins_connect(buf, at, end)
+    if buf[at] == 0x47:  # "GET "
+        for i in range(1, min(size, 4)):
+            if buf[at + i] != (0x47, 0x45, 0x54, 0x20)[i]:
+                return w.UNKNOWN
+        return w.HTTP if size >= 4 else AGAIN
     if buf[at] == 0x16 and (size < 2 or buf[at + 1] == 3):
         return w.OVER_TLS if size >= 3 else AGAIN
     return w.UNKNOWN
@@ -270,6 +309,12 @@ def become(verdict: int, c: int, d: int, s: Words) -> None:
         s[w.TLS_SEEN] += 1
     for side in range(2):
         begin_direction(direction(c, side), verdict, s)
+    if verdict == w.OVER_WEBSOCKET:
+        s[w.WEBSOCKET_SEEN] += 1
+    if verdict == w.HTTP:
+        if s[c + w.C_CLIENT] < 0:
+            s[c + w.C_CLIENT] = mqtt.side_of(c, d)
+        return  # whose set-up that was is not known yet
     charge_waiting(s, c + w.C_LINK, group_of(s, c) * w.PURPOSE_COUNT + w.P_SETUP)
 
 
@@ -285,6 +330,13 @@ def begin_direction(d: int, protocol: int, s: Words) -> None:
             mqtt.begin(d, s)
         else:
             mqtt.lose_sync(d, s)
+    elif protocol == w.OVER_TLS:
+        if s[d + w.D_STARTED]:
+            tls.begin(d, s)
+    elif protocol == w.HTTP:
+        websocket.begin_http(d, s)
+    elif protocol == w.OVER_WEBSOCKET:
+        websocket.lose_sync(d, s)
 
 
 def finish_connection(c: int, s: Words, m: Octets) -> None:
@@ -302,10 +354,27 @@ def finish_connection(c: int, s: Words, m: Octets) -> None:
             amqp.finish(d, s)
         elif s[c + w.C_PROTOCOL] == w.PLAIN_MQTT:
             mqtt.finish(d, s)
+        elif s[c + w.C_PROTOCOL] == w.OVER_TLS:
+            tls.finish(d, s)
+        elif s[c + w.C_PROTOCOL] in (w.HTTP, w.OVER_WEBSOCKET):
+            websocket.finish(c, d, s)
         s[w.ACC + CLASS_UNDECODED * w.LAYER_COUNT + w.UNDECODED] += s[d + w.D_HELD]
         s[d + w.D_HELD] = 0
         charge_waiting(s, d + w.D_LINK, CLASS_UNDECODED)
     charge_waiting(s, c + w.C_LINK, group_of(s, c) * w.PURPOSE_COUNT + w.P_SETUP)
+    add_row(c, s)
+
+
+def add_row(c: int, s: Words) -> None:
+    """Keep what a connection was for the engine to take away."""
+    row = w.ROWS + s[w.ROWS_USED] * w.ROW_WORDS
+    s[w.ROWS_USED] += 1
+    for i in range(w.CONN_HEAD):
+        s[row + i] = s[c + i]
+    for side in range(2):
+        d = direction(c, side)
+        s[row + w.CONN_HEAD + 2 * side] = s[d + w.D_TOTAL_PACKETS]
+        s[row + w.CONN_HEAD + 2 * side + 1] = s[d + w.D_TOTAL_OCTETS]
 
 
 def give_up_one(s: Words, m: Octets) -> None:
@@ -325,10 +394,14 @@ def give_up_one(s: Words, m: Octets) -> None:
     unlink(best, s)
 
 
-def finish(s: Words, m: Octets) -> None:
-    """The capture ends: bring all connections' books to an end."""
-    for number in range(s[w.CONNS]):
-        c = w.CONN_TABLE + number * w.CONN_WORDS
+def finish(s: Words, m: Octets) -> int:
+    """The capture ends: bring all connections' books to an end. Returns DONE, or ROWS_FULL to be called again."""
+    while s[w.FINISHED] < s[w.CONNS]:
+        if s[w.ROWS_USED] > w.ROW_LIMIT - w.ROW_ROOM:
+            return w.ROWS_FULL
+        c = w.CONN_TABLE + s[w.FINISHED] * w.CONN_WORDS
+        s[w.FINISHED] += 1
         if s[c + w.C_USED]:
             finish_connection(c, s, m)
             unlink(c, s)
+    return w.DONE

@@ -74,4 +74,6 @@ def group_of(s: Words, c: int) -> int:
     protocol = s[c + w.C_PROTOCOL]
     if protocol == w.PLAIN_AMQP:
         return w.G_AMQP
-    return w.G_MQTT if protocol == w.PLAIN_MQTT else w.G_OTHER
+    if protocol == w.OVER_TLS:
+        return w.G_TLS
+    return w.G_MQTT if protocol in (w.PLAIN_MQTT, w.OVER_WEBSOCKET) else w.G_OTHER

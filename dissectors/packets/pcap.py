@@ -12,6 +12,7 @@ import shutil
 import struct
 import subprocess
 import sys
+import threading
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -51,9 +52,11 @@ class Notes:
 class Source:
     """A capture that is open: fills a buffer, and handles section and interface blocks."""
 
-    def __init__(self, name: str) -> None:
-        """Open ``name`` ("-" is standard input). Raises CaptureError."""
+    def __init__(self, name: str, file: BinaryIO | None = None) -> None:
+        """Open ``name`` ("-" is standard input), or read ``file``, which is open. Raises CaptureError."""
         self.name = name
+        self._given = file
+        self._decompressor: subprocess.Popen[bytes] | None = None
         self.notes = Notes()
         self.buffer = bytearray(CHUNK)
         self.end = 0  # octets in the buffer
@@ -117,17 +120,23 @@ class Source:
         self._stop(self.base + int(s[w.POS]), "the record's sizes make no sense")
 
     def _stop(self, at: int, why: str) -> None:
+        if self.notes.stopped_at is not None:
+            return  # the first reason is the reason
         self.notes.stopped_at = at
         self.notes.stopped_why = why
 
     def _open(self) -> BinaryIO:
+        raw: BinaryIO
         try:
-            if self.name == "-":
-                raw: BinaryIO = sys.stdin.buffer
+            if self._given is not None:
+                raw = self._given
+            elif self.name == "-":
+                raw = sys.stdin.buffer
             else:
                 raw = self._stack.enter_context(open(self.name, "rb", buffering=0))  # noqa: SIM115
         except OSError as error:
             raise CaptureError(f"cannot read {self.name}: {error.strerror}") from error
+        self._raw = raw
         return self._uncompressed(raw)
 
     def _uncompressed(self, raw: BinaryIO) -> BinaryIO:
@@ -149,14 +158,23 @@ class Source:
         tool = shutil.which("zstd")
         if tool is None:
             raise CaptureError(f"{self.name} is compressed with zstd: install the zstd command, or decompress it first")
-        if self.name == "-":
-            raise CaptureError("standard input is compressed with zstd: put 'zstd -dc |' before mqproof")
-        process = subprocess.Popen([tool, "-dcq", "--", self.name], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL)
+        if self.name != "-" and self._given is None:
+            command = [tool, "-dcq", "--", self.name]
+            process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL)
+        else:
+            process = _piped([tool, "-dcq"], first, raw)
         self._stack.callback(process.wait)
         self._stack.callback(process.kill)
         assert process.stdout is not None
         self._stack.callback(process.stdout.close)
+        self._decompressor = process
         return process.stdout  # type: ignore[return-value]
+
+    def position(self) -> int:
+        """Return how far the file itself has been read, compressed as it may be; 0 where that cannot be told."""
+        if self._decompressor is None and self._raw.seekable():
+            return self._raw.tell()
+        return 0
 
     def _read(self) -> bool:
         """Read once: what is there, up to the buffer's end. False at the end of the file."""
@@ -170,6 +188,8 @@ class Source:
         finally:
             view.release()
         if not count:
+            if self._decompressor is not None and self._decompressor.wait():
+                self._stop(self.base + self.end, "the compressed data is damaged or cut off")
             return False
         self.end += count
         self.notes.size += count
@@ -247,6 +267,25 @@ class Source:
         s[row + w.I_MULTIPLY] = 10 ** (12 - exponent) if base == 10 else 0
         s[w.SECTION_IFACES] = number + 1
         return True
+
+
+def _piped(command: list[str], first: bytes, rest: BinaryIO) -> "subprocess.Popen[bytes]":
+    """Start a filter and let a thread give it a stream, of which a few octets were read already."""
+    process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL)
+    sink = process.stdin
+    assert sink is not None
+
+    def pump() -> None:
+        with contextlib.suppress(OSError, ValueError):  # it has ended: its exit code tells
+            sink.write(first)
+            while octets := getattr(rest, "read1", rest.read)(1 << 16):
+                sink.write(octets)
+                sink.flush()
+        with contextlib.suppress(OSError):
+            sink.close()
+
+    threading.Thread(target=pump, daemon=True).start()
+    return process
 
 
 class _Joined(io.RawIOBase):

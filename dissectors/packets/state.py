@@ -16,7 +16,8 @@ MORE: Final = 0  # all complete records are done; give me more octets
 BLOCK: Final = 1  # a pcapng section or interface block stands at POS: the reader must handle it
 CORRUPT: Final = 2  # the record at POS cannot be one
 GROW: Final = 3  # no free connection record and room to make more
-EVENTS_FULL: Final = 4  # the event buffer must be emptied
+ROWS_FULL: Final = 4  # the table of finished connections must be emptied
+DONE: Final = 0  # what finish() returns when all books are closed
 
 # The layers that a byte can be booked to.
 LAYERS: Final = (
@@ -39,14 +40,14 @@ PURPOSES: Final = (
 PURPOSE_COUNT: Final = 8
 
 # Whose bytes: each protocol, MQTT's messages and acknowledgements by QoS.
-GROUPS: Final = ("other", "amqp", "mqtt", "mqtt_qos0", "mqtt_qos1", "mqtt_qos2")
-G_OTHER, G_AMQP, G_MQTT, G_QOS0, G_QOS1, G_QOS2 = range(len(GROUPS))
+GROUPS: Final = ("other", "amqp", "mqtt", "mqtt_qos0", "mqtt_qos1", "mqtt_qos2", "tls")
+G_OTHER, G_AMQP, G_MQTT, G_QOS0, G_QOS1, G_QOS2, G_TLS = range(len(GROUPS))
 GROUP_COUNT: Final = 8
 CLASS_COUNT: Final = GROUP_COUNT * PURPOSE_COUNT  # a class is group * PURPOSE_COUNT + purpose
 NO_CLASS: Final = -1
 
-# The protocols of a connection.
-UNKNOWN, PLAIN_AMQP, PLAIN_MQTT, PLAIN_OTHER, OVER_TLS = range(5)
+# The protocols of a connection. HTTP: a request has begun that may ask for a WebSocket.
+UNKNOWN, PLAIN_AMQP, PLAIN_MQTT, PLAIN_OTHER, OVER_TLS, HTTP, OVER_WEBSOCKET = range(7)
 
 # Registers.
 (
@@ -60,9 +61,11 @@ UNKNOWN, PLAIN_AMQP, PLAIN_MQTT, PLAIN_OTHER, OVER_TLS = range(5)
     SLOT_FREE, SLOTS_USED, SLOTS_FRESH,
     RETRANSMITTED, RETRANSMITTED_OCTETS, OUT_OF_ORDER, GAPS, LOST, STREAMS_BOUND,
     MALFORMED, RESYNCS, DAMAGED, INCOMPLETE,
-    EVENTS_ON, EVENTS_USED, KEYS_USED, KEYS_OFFSET, KEYS_PURGED, KEYS_SERIAL, KEYS_FREE, KEYS_FRESH,
-    TLS_SEEN, WEBSOCKET_SEEN, DECODE_AS,
-) = range(75)  # fmt: skip
+    KEYS_USED, KEYS_OFFSET, KEYS_PURGED, KEYS_SERIAL, KEYS_FREE, KEYS_FRESH,
+    TLS_SEEN, WEBSOCKET_SEEN, DECODE_AS, ROWS_USED, FINISHED,
+    TLS_RECORDS, TLS_SIZED, TLS_OCTETS, TLS_SIZE_2, TLS_SIZE_4, TLS_SIZE_8, TLS_SIZE_21,
+    TLS_PINGS, TLS_INTERVALS, TLS_INTERVAL_TIME,
+) = range(85)  # fmt: skip
 REGISTERS: Final = 128
 
 PCAP: Final = 1
@@ -125,27 +128,29 @@ SLOT_TABLE: Final = KEY_OTHER + KEY_WORDS
 SLOT_OCTETS: Final = 2048
 SLOTS_PER_DIRECTION: Final = 1024
 
-# Events for whoever wants to look at single frames.
-EVENT_LIMIT: Final = 4096
-EVENT_ROOM: Final = 512  # a packet may hold many frames: the walk stops with this much room left
-EVENT_WORDS: Final = 16
-(
-    E_KIND, E_CONN, E_SIDE, E_ROLE, E_TIME, E_PACKET, E_ID, E_FLAGS, E_SIZE, E_PAYLOAD, E_KEY, E_HASH, E_CHANNEL,
-    E_FIRST_PACKET, E_PACKETS, E_EXTRA,
-) = range(16)  # fmt: skip
-EVENTS: Final = SLOT_TABLE + SLOTS * SLOT_WORDS
+# Connections that have ended, until the engine takes them away: a copy of the record's head, then per side packets
+# and octets.
+ROW_LIMIT: Final = 512
+ROW_ROOM: Final = 2  # one packet may end two connections
+ROWS: Final = SLOT_TABLE + SLOTS * SLOT_WORDS
+
+# Ports whose protocol the user knows better: pairs of port and protocol.
+DECODE_LIMIT: Final = 64
 
 # Connections: a hash table of chains.
 HASH_SIZE: Final = 1 << 14
-HASH: Final = EVENTS + EVENT_LIMIT * EVENT_WORDS
+CONN_HEAD: Final = 40
+ROW_WORDS: Final = CONN_HEAD + 4
+DECODE_TABLE: Final = ROWS + ROW_LIMIT * ROW_WORDS
+HASH: Final = DECODE_TABLE + DECODE_LIMIT * 2
 CONN_TABLE: Final = HASH + HASH_SIZE
 
 (
     C_NEXT, C_USED, C_HASH, C_FAMILY, C_A0, C_A1, C_A2, C_A3, C_B0, C_B1, C_B2, C_B3, C_PORT_A, C_PORT_B,
     C_PROTOCOL, C_VERSION, C_CLIENT, C_LAST, C_STRIKES, C_NUMBER, C_CLOSED, C_DATA, C_FRAMES, C_FIRST_TIME, C_LAST_TIME,
-    C_LINK, C_IP, C_TCP, C_OPTIONS, C_PADDING, C_PACKETS, C_RESUMED,
-) = range(32)  # fmt: skip
-CONN_HEAD: Final = 32
+    C_LINK, C_IP, C_TCP, C_OPTIONS, C_PADDING, C_PACKETS, C_MESSAGES, C_PAYLOAD,
+    C_TLS_EXTRA, C_TLS_VERSION, C_TLS_FINISHED, C_TLS_SMALL, C_TLS_TIME,
+) = range(38)  # fmt: skip
 
 (
     D_KNOWN, D_NEXT, D_STARTED, D_ACKED, D_SLOTS, D_SLOT_COUNT, D_FLUSH, D_WAITED, D_LOST, D_SCRATCH, D_HELD,
@@ -153,9 +158,10 @@ CONN_HEAD: Final = 32
     D_PHASE, D_NEED, D_LEFT, D_SIZE, D_KIND, D_CLASS, D_VALUE, D_SHIFT, D_FLAGS, D_UNBOOKED, D_DAMAGED,
     D_KEY, D_KEY_LENGTH, D_KEY_FULL, D_PAYLOAD, D_ID, D_BITS, D_CHANNEL, D_METHOD, D_STEP, D_BODY,
     D_CHANNEL_A, D_CHANNEL_B, D_CHANNEL_C, D_CHANNEL_D, D_KEY_A, D_KEY_B, D_KEY_C, D_KEY_D, D_OLDEST,
-    D_TOTAL_PACKETS, D_TOTAL_OCTETS, D_ROLE, D_FIRST_PACKET,
-) = range(52)  # fmt: skip
-DIRECTION_WORDS: Final = 56
+    D_TOTAL_PACKETS, D_TOTAL_OCTETS,
+    D_O_PHASE, D_O_NEED, D_O_VALUE, D_O_MASK, D_O_TURN, D_O_HELD, D_O_KIND,
+) = range(57)  # fmt: skip
+DIRECTION_WORDS: Final = 60  # D_O_: the outer framing, TLS records or WebSocket frames
 CONN_WORDS: Final = CONN_HEAD + 2 * DIRECTION_WORDS
 MAX_CONNS: Final = 32768
 FIRST_CONNS: Final = 256  # how many an uncompiled walk starts with
@@ -165,7 +171,9 @@ M_SLOTS: Final = 0
 M_KEYS: Final = M_SLOTS + SLOTS * SLOT_OCTETS
 KEY_OCTETS: Final = 512
 M_DIRECTIONS: Final = M_KEYS + KEY_SLOTS * KEY_OCTETS
-DIRECTION_OCTETS: Final = 1024  # a key of up to 512, then the beginning of a stream
+DIRECTION_OCTETS: Final = 544  # a key of up to 512, then the beginning of a stream
 BEGINNING: Final = 512
 BEGINNING_SIZE: Final = 16
-M_SIZE: Final = M_DIRECTIONS + MAX_CONNS * 2 * DIRECTION_OCTETS
+M_UNMASKED: Final = M_DIRECTIONS + MAX_CONNS * 2 * DIRECTION_OCTETS  # a piece of a WebSocket frame's payload
+UNMASKED_OCTETS: Final = 4096
+M_SIZE: Final = M_UNMASKED + UNMASKED_OCTETS

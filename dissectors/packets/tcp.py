@@ -171,7 +171,7 @@ def started(seq: int, flags: int, c: int, d: int, s: Words) -> None:
 def no_data(flags: int, seq: int, c: int, d: int, other: int, s: Words) -> int:
     """Book a packet without data; a hole in the other direction may have become hopeless by what it acknowledges."""
     if flags & (SYN | FIN | RST) or s[c + w.C_DATA] == 0 or s[c + w.C_CLOSED] == 3:
-        if s[c + w.C_PROTOCOL] == w.UNKNOWN:
+        if s[c + w.C_PROTOCOL] in (w.UNKNOWN, w.HTTP):
             hold_headers(s, c + w.C_LINK)
         else:
             charge(s, group_of(s, c) * w.PURPOSE_COUNT + w.P_SETUP)
