@@ -10,8 +10,9 @@ PARTS := dissectors harness suites loadtests
 PIP := PIP_CONSTRAINT=constraints.txt PIP_BUILD_CONSTRAINT=constraints.txt PIP_DISABLE_PIP_VERSION_CHECK=1 $(BIN)/python -m pip install -q
 PYTEST := $(BIN)/python -m pytest
 WORKERS ?= auto
+FUZZ_SECONDS ?= 1800
 
-.PHONY: help demo test check lint bench docs conformance-amqp system-packages clean
+.PHONY: help demo test check lint bench fuzz docs conformance-amqp system-packages clean
 
 help:
 	@echo "make demo   judge the embedded brokers, account for every byte, put load on them, make the report"
@@ -20,6 +21,7 @@ help:
 	@echo "make bench  how fast it is"
 	@echo "make docs   the documentation as pages that open from a file, in site/"
 	@echo "make conformance-amqp  repeat the runs of docs/conformance/amqp-0-9-1.md"
+	@echo "make fuzz   hostile octets for the analyzer, FUZZ_SECONDS=1800 of them"
 	@echo "make clean  remove what was made here"
 
 demo: $(VENV)/.installed-all
@@ -44,6 +46,9 @@ docs: $(VENV)/.installed-dev
 	$(BIN)/python -m mqproof.harness.cli.reference docs/reference
 	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --strict --quiet
 	@echo "open site/index.html"
+
+fuzz: $(VENV)/.installed-dev
+	$(BIN)/python tests/fuzz/run.py --seconds $(FUZZ_SECONDS)
 
 lint: $(VENV)/.installed-dev $(NAMESPACE)
 	$(BIN)/ruff check .

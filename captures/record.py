@@ -2,18 +2,21 @@
 
     python captures/record.py [NAME...]
 
-needs dumpcap (as root), mosquitto, rabbitmq-server and capinfos. Each capture gets a TOML file: how it was made, with
-which versions, and what an analyzer must find. What it must find follows from what was sent, and is written down here
-beside it, by hand; sizes of the file come from capinfos. Nothing in the TOML comes from our own analyzer.
+needs dumpcap (as root), mosquitto, rabbitmq-server, openssl and capinfos. Each capture gets a TOML file: how it was
+made, with which versions, and what an analyzer must find. What it must find follows from what was sent, and is written
+down here beside it, by hand; sizes of the file come from capinfos. Nothing in the TOML comes from our own analyzer.
 """
 
-import ipaddress
+import contextlib
+import inspect
+import shutil
 import socket
+import ssl
 import subprocess
 import sys
 import tempfile
 import tomllib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -34,15 +37,14 @@ from mqproof.dissectors.mqtt.codec import (
 )
 from mqproof.dissectors.mqtt.tables import Version
 from mqproof.dissectors.packets.pcap import Packet, read_packets, write_packets
-from mqproof.harness.recording.dumpcap import capturing
-from mqproof.harness.recording.masking import Stream, write_masked
+from mqproof.harness.recording.record import record as recording
 from mqproof.harness.targets.drivers import DRIVERS
 from mqproof.harness.targets.drivers.ports import Port
 from mqproof.harness.targets.target import Target
 
 FOLDER = Path(__file__).parent
 DEADLINE = 10.0
-LOCAL = frozenset(ipaddress.ip_address(text).packed for text in ("127.0.0.1", "::1"))
+KEYLOG = FOLDER / "mqtt-tls.keys"
 Expected = dict[str, Any]
 
 
@@ -51,12 +53,16 @@ class Mqtt:
 
     def __init__(self, target: Target, connect: Connect, *, piece: int = 0) -> None:
         self.version = connect.version
-        self.socket = socket.create_connection((target.host, target.port), DEADLINE)
+        self.socket = self.connected(target)
         self.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         self.decoder = mqtt.Decoder(self.version)
         self.piece = piece
         self.send(connect)
         assert self.expect("Connack").reason_code == 0
+
+    def connected(self, target: Target) -> Any:
+        """Return a stream to the broker."""
+        return socket.create_connection((target.host, target.port), DEADLINE)
 
     def send(self, *packets: Any) -> None:
         """Send packets with one call, or in pieces, each of which becomes a segment."""
@@ -109,6 +115,93 @@ class Mqtt:
         self.send(Disconnect())
         self.socket.shutdown(socket.SHUT_WR)
         assert self.socket.recv(1) == b""
+        self.socket.close()
+
+
+class MqttOverTls(Mqtt):
+    """The same in TLS; the keys go to the log beside the capture."""
+
+    def connected(self, target: Target) -> Any:
+        """Return a stream to the broker's TLS listener."""
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+        context.check_hostname, context.verify_mode = False, ssl.CERT_NONE  # a certificate made for this recording
+        context.keylog_filename = str(KEYLOG)
+        return context.wrap_socket(super().connected(target))
+
+    def end(self) -> None:
+        """DISCONNECT, and wait until the broker has closed."""
+        self.send(Disconnect())
+        with contextlib.suppress(ssl.SSLError, ConnectionResetError):
+            self.socket.recv(1)
+        self.socket.close()
+
+
+class WebSocket:
+    """The client's side of a WebSocket as far as MQTT needs it: each call is one masked frame. RFC 6455."""
+
+    def __init__(self, stream: socket.socket, path: str) -> None:
+        self.stream, self.octets, self.mask = stream, b"", b"\x37\xfa\x21\x3d"
+        stream.sendall(
+            f"GET {path} HTTP/1.1\r\nHost: broker\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
+            "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: 13\r\n"
+            "Sec-WebSocket-Protocol: mqtt\r\n\r\n".encode()
+        )
+        while b"\r\n\r\n" not in self.octets:
+            self.octets += self._more()
+        head, _, self.octets = self.octets.partition(b"\r\n\r\n")
+        assert b" 101 " in head.split(b"\r\n")[0], head
+
+    def _more(self) -> bytes:
+        octets = self.stream.recv(65536)
+        assert octets, "the broker closed the connection"
+        return octets
+
+    def sendall(self, octets: bytes) -> None:
+        """Send one binary frame of less than 65,536 octets."""
+        size = len(octets)
+        head = bytes((0x82, 0x80 | size)) if size < 126 else b"\x82\xfe" + size.to_bytes(2, "big")
+        self.stream.sendall(head + self.mask + bytes(octet ^ self.mask[i % 4] for i, octet in enumerate(octets)))
+
+    def recv(self, _: int) -> bytes:
+        """Return the payload of the next binary frame; b"" where the broker closes."""
+        while True:
+            while len(self.octets) < 2 or len(self.octets) < 2 + (2 if self.octets[1] == 126 else 0):
+                self.octets += self._more()
+            size, at = self.octets[1], 2
+            if size == 126:
+                size, at = int.from_bytes(self.octets[2:4], "big"), 4
+            while len(self.octets) < at + size:
+                self.octets += self._more()
+            kind, payload, self.octets = self.octets[0] & 15, self.octets[at : at + size], self.octets[at + size :]
+            if kind == 2:
+                return payload
+            if kind == 8:
+                return b""
+
+    def setsockopt(self, *arguments: Any) -> None:
+        """Set an option of the socket."""
+        self.stream.setsockopt(*arguments)
+
+    def shutdown(self, _: int) -> None:
+        """Nothing: the broker closes after DISCONNECT."""
+
+    def close(self) -> None:
+        """Close the socket."""
+        self.stream.close()
+
+
+class MqttOverWebSocket(Mqtt):
+    """The same in a WebSocket."""
+
+    def connected(self, target: Target) -> Any:
+        """Return a WebSocket to the broker."""
+        return WebSocket(super().connected(target), "/mqtt")
+
+    def end(self) -> None:
+        """DISCONNECT; the broker closes."""
+        self.send(Disconnect())
+        with contextlib.suppress(AssertionError, ConnectionResetError):
+            self.socket.recv(1)
         self.socket.close()
 
 
@@ -168,12 +261,12 @@ AMQP_OPENING = {
 }  # fmt: skip
 
 
-def mqtt_all_qos(target: Target, version: Version, properties: Any = ()) -> Expected:
+def mqtt_all_qos(target: Target, version: Version, properties: Any = (), kind: type[Mqtt] = Mqtt) -> Expected:
     """Five messages at each QoS, 10 octets each, from one publisher to one subscriber; one PINGREQ each."""
-    subscriber = Mqtt(target, Connect("subscriber", version=version))
+    subscriber = kind(target, Connect("subscriber", version=version))
     subscriber.send(Subscribe(1, (Subscription("home/#", 2),)))
     subscriber.expect("Suback")
-    publisher = Mqtt(target, Connect("publisher", version=version))
+    publisher = kind(target, Connect("publisher", version=version))
     for number in range(15):
         publisher.publish(f"home/room{number % 2}", b"0123456789", number // 5, number + 1, properties)
         subscriber.take()
@@ -191,6 +284,27 @@ def mqtt_all_qos(target: Target, version: Version, properties: Any = ()) -> Expe
         "published": {"qos0": 5, "qos1": 5, "qos2": 5},
         "delivered": {"qos0": 5, "qos1": 5, "qos2": 5},
         "topics": {"home/room0": 16, "home/room1": 14},
+    }  # fmt: skip
+
+
+def mqtt_mid_connection(target: Target) -> Iterator[Expected]:
+    """Both clients were connected, and the subscription made, before the capture began."""
+    subscriber = Mqtt(target, Connect("subscriber"))
+    subscriber.send(Subscribe(1, (Subscription("home/#", 1),)))
+    subscriber.expect("Suback")
+    publisher = Mqtt(target, Connect("publisher"))
+    yield {}  # from here on it is captured
+    for number in range(10):
+        publisher.publish("home/room", b"0123456789", 1, number + 1)
+        subscriber.take()
+    subscriber.ping()
+    publisher.ping()
+    subscriber.end()
+    publisher.end()
+    yield {
+        "kinds": {"PUBLISH": 20, "PUBACK": 20, "PINGREQ": 2, "PINGRESP": 2, "DISCONNECT": 2},
+        "payload": 200, "connections": 2, "published": {"qos1": 10}, "delivered": {"qos1": 10},
+        "topics": {"home/room": 20},
     }  # fmt: skip
 
 
@@ -319,7 +433,7 @@ def tagged(packets: list[Packet]) -> list[Packet]:
     return [Packet(p.time, p.data[:12] + tags + p.data[12:], p.original + 8, p.linktype) for p in packets]
 
 
-REAL: dict[str, tuple[str, str, Callable[[Target], Expected]]] = {
+REAL: dict[str, tuple[str, str, Callable[[Target], Any]]] = {
     "mqtt-3.1.1": ("mosquitto", "mqtt", lambda target: mqtt_all_qos(target, Version.V3_1_1)),
     "mqtt-5.0": (
         "mosquitto", "mqtt",
@@ -329,6 +443,11 @@ REAL: dict[str, tuple[str, str, Callable[[Target], Expected]]] = {
     "mqtt-ipv6": ("mosquitto", "ipv6", lambda target: mqtt_all_qos(target, Version.V3_1_1)),
     "mqtt-straddled": ("mosquitto", "mqtt", mqtt_straddled),
     "mqtt-large-connect": ("mosquitto", "mqtt", mqtt_large_connect),
+    "mqtt-mid-connection": ("mosquitto", "mqtt", mqtt_mid_connection),
+    "mqtt-websocket": (
+        "mosquitto", "websocket", lambda target: mqtt_all_qos(target, Version.V3_1_1, kind=MqttOverWebSocket),
+    ),
+    "mqtt-tls": ("mosquitto", "tls", lambda target: mqtt_all_qos(target, Version.V5_0, kind=MqttOverTls)),
     "mqtt-rabbitmq": ("rabbitmq", "mqtt", mqtt_logged_in),
     "amqp-messages": ("rabbitmq", "amqp", amqp_messages),
     "amqp-large-body": ("rabbitmq", "amqp", amqp_large_body),
@@ -340,15 +459,16 @@ DERIVED: dict[str, tuple[str, str, Callable[[list[Packet]], list[Packet]]]] = {
 }
 
 
-def record_real(name: str, target: Target, talk: Callable[[Target], Expected], made: str) -> None:
+def record_real(name: str, target: Target, talk: Callable[[Target], Any], made: str) -> None:
     """Capture one conversation and write it down."""
-    with tempfile.TemporaryDirectory() as private:
-        raw = Path(private) / "raw.pcapng"
-        with capturing([target], raw):
-            expected = talk(target)
-        stream = Stream(target.protocol, target.port, LOCAL)
-        path = FOLDER / f"{name}.pcapng"
-        write_masked(raw, [(stream, path)], [])
+    path = FOLDER / f"{name}.pcapng"
+    with tempfile.TemporaryDirectory() as folder:
+        talking = talk(target) if inspect.isgeneratorfunction(talk) else None
+        if talking is not None:
+            next(talking)
+        with recording([target], Path(folder), kind="dumpcap") as made_here:
+            expected = talk(target) if talking is None else next(talking)
+        shutil.copyfile(made_here.files[0], path)
     path.chmod(0o644)
     says = " ".join((talk.__doc__ or mqtt_all_qos.__doc__ or "").split())
     describe(name, f"{says} {made}", expected)
@@ -375,10 +495,28 @@ def capinfos(path: Path) -> dict[str, int]:
     return {"packets": int(printed[1]), "captured": int(printed[2])}
 
 
-def with_ipv6(broker: Any, port: Port) -> Target:
-    """Return the target at the broker's second listener."""
+def reached(broker: Any, way: str, ports: Mapping[str, Port]) -> Target:
+    """Return the target at one of the broker's listeners."""
+    if way not in ("ipv6", "tls", "websocket"):
+        return broker.target(way)  # type: ignore[no-any-return]
     target: Target = broker.target("mqtt")
-    return target.with_(host="::1", port=port.number)
+    if way == "websocket":
+        assert target.websocket is not None, "this build of mosquitto knows no WebSocket"
+        return target.with_(port=target.websocket.port)
+    return target.with_(host="::1" if way == "ipv6" else "127.0.0.1", port=ports[way].number)
+
+
+def listeners(folder: Path, ports: Mapping[str, Port]) -> dict[str, str]:
+    """Return two more listeners of mosquitto's: a name with a blank is another key, and the same word to it."""
+    command = ["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes"]
+    command += ["-days", "1", "-subj", "/CN=broker"]
+    command += ["-keyout", str(folder / "key"), "-out", str(folder / "certificate")]
+    subprocess.run(command, capture_output=True, check=True)
+    return {
+        "listener ": f"{ports['ipv6'].number} ::1", "allow_anonymous ": "true",
+        "listener  ": f"{ports['tls'].number} 127.0.0.1", "allow_anonymous  ": "true",
+        "certfile": str(folder / "certificate"), "keyfile": str(folder / "key"),
+    }  # fmt: skip
 
 
 def main(names: Sequence[str]) -> None:
@@ -388,14 +526,14 @@ def main(names: Sequence[str]) -> None:
         mine = {name: entry for name, entry in REAL.items() if entry[0] == driver and name in wanted}
         if not mine:
             continue
-        port = Port.reserve()
-        # A second listener: the name with a blank is another key, and the same word to mosquitto.
-        options = {"listener ": f"{port.number} ::1", "allow_anonymous ": "true"} if driver == "mosquitto" else {}
-        with DRIVERS[driver].start(options=options) as broker:
-            for name, (_, way, talk) in mine.items():
-                target = with_ipv6(broker, port) if way == "ipv6" else broker.target(way)
-                made = f"With {target.product} {target.version}, dumpcap on loopback."
-                record_real(name, target, talk, made)
+        with tempfile.TemporaryDirectory() as folder:
+            ports = {way: Port.reserve() for way in ("ipv6", "tls")}
+            options = listeners(Path(folder), ports) if driver == "mosquitto" else {}
+            with DRIVERS[driver].start(options=options) as broker:
+                for name, (_, way, talk) in mine.items():
+                    target = reached(broker, way, ports)
+                    made = f"With {target.product} {target.version}, dumpcap on loopback."
+                    record_real(name, target, talk, made)
     for name, (source, what, change) in DERIVED.items():
         if name in wanted:
             packets = list(read_packets(FOLDER / f"{source}.pcapng"))

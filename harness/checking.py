@@ -4,6 +4,7 @@ What tshark 4.0 was found to do, on captures whose contents are known from what 
 
 * when an MQTT remaining length straddles two segments it loses that direction of the stream;
 * it does not find its way into streams whose beginning is not in the capture, or that have holes;
+* it shows what is in WebSocket frames as data, although the handshake names the subprotocol;
 * it goes by ports (here it is told which), so two protocols on one port cannot both be right.
 
 A difference counts as explained only where the circumstance is in the capture: the slow reading looks for it.
@@ -23,6 +24,7 @@ from mqproof.harness import oracle
 STRADDLED: Final = "{} remaining lengths straddle two segments: tshark loses an MQTT stream there"
 LATE: Final = "{} connections began before the capture: tshark does not find its way into them"
 HOLES: Final = "{} connections have holes: tshark does not find its way on behind them"
+WEBSOCKETS: Final = "{} connections are WebSockets: tshark shows the packets in their frames as data"
 PORTS: Final = "AMQP and MQTT on the same port: tshark decodes by port"
 
 
@@ -49,6 +51,7 @@ class Circumstances(Watcher):
     ports: dict[int, str] = field(default_factory=dict)
     mixed_ports: set[int] = field(default_factory=set)
     straddled: int = 0
+    websockets: int = 0
     late: Counter[str] = field(default_factory=Counter)
     holes: Counter[str] = field(default_factory=Counter)
 
@@ -77,14 +80,19 @@ class Circumstances(Watcher):
             reasons.append(LATE.format(self.late[protocol]))
         if self.holes[protocol]:
             reasons.append(HOLES.format(self.holes[protocol]))
+        if protocol == "mqtt" and self.websockets:
+            reasons.append(WEBSOCKETS.format(self.websockets))
         if self.mixed_ports:
             reasons.append(PORTS)
         return "; ".join(reasons)
 
 
-def check(path: str, kinds: Mapping[str, Mapping[str, Mapping[str, int]]]) -> list[Row]:
-    """Return ours and tshark's counts of a capture. ``kinds``: those of the account. Raises OracleMissing."""
-    seen = Circumstances()
+def check(path: str, kinds: Mapping[str, Mapping[str, Mapping[str, int]]], websockets: int = 0) -> list[Row]:
+    """Return ours and tshark's counts of a capture; ``kinds`` and ``websockets`` (connections): those of the account.
+
+    Raises OracleMissing.
+    """
+    seen = Circumstances(websockets=websockets)
     Follower((seen,)).file(read_packets(path))
     theirs = oracle.counts(path, seen.ports)
     rows = []

@@ -83,7 +83,10 @@ def as_json(summary: Summary, *, top: int = 20) -> dict[str, Any]:
         "tcp": _tcp(summary),
         "streams": {
             name: counters[name]
-            for name in ("malformed", "resyncs", "damaged", "incomplete", "mid_stream", "tls_connections", "websocket_connections")
+            for name in (
+                "malformed", "resyncs", "damaged", "incomplete", "mid_stream", "tls_connections",
+                "websocket_connections",
+            )
         },
         "findings": [],
     }  # fmt: skip
@@ -198,6 +201,7 @@ def _cost(summary: Summary, groups: tuple[int, ...]) -> dict[str, Any]:
     total = octets(summary, groups, MESSAGE_PURPOSES, ALL_LAYERS)
     payload = octets(summary, groups, MESSAGE_PURPOSES, (w.PAYLOAD,))
     packets = sum(summary.class_packets[g * w.PURPOSE_COUNT + p] for g in groups for p in MESSAGE_PURPOSES)
+    known = total > 0  # of decrypted messages only the encrypted packets' cost is known, all together
     return {
         "published": published,
         "delivered": delivered,
@@ -205,10 +209,10 @@ def _cost(summary: Summary, groups: tuple[int, ...]) -> dict[str, Any]:
         "repeated": count(w.N_REPEATED, w.ROLE_UNKNOWN, w.ROLE_CLIENT, w.ROLE_BROKER),
         "bytes": total,
         "payload": payload,
-        "packets_per_delivered": _ratio(packets, delivered) if not summary.synthetic else None,
-        "bytes_per_delivered": _ratio(total, delivered),
-        "overhead_per_delivered": _ratio(total - payload, delivered),
-        "overhead_per_message": _ratio(total - payload, published + delivered + unknown),
+        "packets_per_delivered": _ratio(packets, delivered) if known and not summary.synthetic else None,
+        "bytes_per_delivered": _ratio(total, delivered) if known else None,
+        "overhead_per_delivered": _ratio(total - payload, delivered) if known else None,
+        "overhead_per_message": _ratio(total - payload, published + delivered + unknown) if known else None,
         "payload_share": _ratio(payload, total, 4),
     }
 

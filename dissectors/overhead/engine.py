@@ -84,6 +84,8 @@ def analyze(
         view = runner.view(source.buffer)
         while True:
             status = runner.walk(view, source.end)
+            if snapshot is not None:
+                snapshot(lambda: summarise(name, runner.s, runner.m, source.notes, connections))
             if status == w.GROW:
                 runner.grow()
                 s = runner.s
@@ -96,8 +98,6 @@ def analyze(
                 break
             elif progress is not None:
                 progress(source.position())
-            if snapshot is not None:
-                snapshot(lambda: summarise(name, s, runner.m, source.notes, connections))
         while runner.finish() == w.ROWS_FULL:
             connections.take(s)
         connections.take(s)

@@ -109,9 +109,9 @@ def http_octet(octet: int, c: int, d: int, s: Words) -> None:
     place = s[d + w.D_O_HELD]
     s[d + w.D_O_HELD] = place + 1
     small = octet | 32 if 65 <= octet <= 90 else octet
-    if d != c + w.CONN_HEAD + max(0, s[c + w.C_CLIENT]) * w.DIRECTION_WORDS and STATUS <= place < STATUS + 3:
-        if octet != SWITCHING[place - STATUS]:
-            s[d + w.D_O_KIND] |= REFUSED
+    answers = d != c + w.CONN_HEAD + max(0, s[c + w.C_CLIENT]) * w.DIRECTION_WORDS
+    if answers and STATUS <= place < STATUS + 3 and octet != SWITCHING[place - STATUS]:
+        s[d + w.D_O_KIND] |= REFUSED
     matched = s[d + w.D_O_VALUE]
     matched = matched + 1 if small == WEBSOCKET[matched] else (1 if small == WEBSOCKET[0] else 0)
     if matched == 9:

@@ -19,7 +19,7 @@ INTERNAL = 4
 SLOW = 20 << 20  # octets; some seconds without the compiled kernels
 
 
-Files = Annotated[list[str], typer.Argument(help="pcap or pcapng, also gzip or zstd; - is standard input.")]
+Files = Annotated[list[str] | None, typer.Argument(help="pcap or pcapng, also gzip or zstd; - is standard input.")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print the account as JSON.")]
 AsCsv = Annotated[bool, typer.Option("--csv", help="Print the account as CSV, one line for each number.")]
 Top = Annotated[int, typer.Option(min=0, help="How many topics and routing keys to show.")]
@@ -40,6 +40,14 @@ HtmlOut = Annotated[Path | None, typer.Option(help="Write one self-contained pag
 WorkloadOut = Annotated[
     Path | None, typer.Option(help="Write the traffic as a workload, names made anonymous (TOML).")
 ]
+DecodeAs = Annotated[
+    list[str] | None, typer.Option(help="PORT=PROTOCOL (amqp, mqtt, tls, other) where the content should not tell.")
+]
+Jobs = Annotated[int, typer.Option(min=0, help="How many files at a time; 0: as many as there are cores.")]
+Keylog = Annotated[Path | None, typer.Option(help="TLS key log: tshark decrypts, kinds and messages are counted.")]
+LiveCapture = Annotated[bool, typer.Option("--live", help="Capture from an interface (-i) until Ctrl-C.")]
+Interface = Annotated[str | None, typer.Option("-i", "--interface", help="The interface of --live, such as lo.")]
+Duration = Annotated[float | None, typer.Option(min=1, help="End --live after so many seconds.")]
 CheckWith = Annotated[
     str | None, typer.Option(help="tshark: count with it, too, and show both; 1 for what nothing explains.")
 ]
@@ -54,6 +62,12 @@ class Wishes:
     findings: bool
     html: Path | None = None
     workload_out: Path | None = None
+    decode_as: tuple[str, ...] = ()
+    jobs: int = 0
+    keylog: Path | None = None
+    live: bool = False
+    interface: str = ""
+    duration: float | None = None
 
     def look(self, wanted: "Selection") -> bool:
         """Return whether the capture has to be read a second time, message by message."""
@@ -61,7 +75,7 @@ class Wishes:
 
 
 def analyze(
-    files: Files,
+    files: Files = None,
     as_json: AsJson = False,
     as_csv: AsCsv = False,
     top: Top = 10,
@@ -75,23 +89,35 @@ def analyze(
     html: HtmlOut = None,
     workload_out: WorkloadOut = None,
     check_with: CheckWith = None,
+    decode_as: DecodeAs = None,
+    jobs: Jobs = 0,
+    keylog: Keylog = None,
+    live: LiveCapture = False,
+    interface: Interface = None,
+    duration: Duration = None,
 ) -> None:
     """Tell what the messages in a capture cost on the wire: by protocol, kind, QoS, layer and purpose."""
     from mqproof.dissectors.overhead.account import Unbalanced
     from mqproof.dissectors.overhead.selection import BadSelection
     from mqproof.dissectors.packets.pcap import CaptureError
     from mqproof.harness.cli import analyzing
+    from mqproof.harness.oracle import OracleMissing
     from mqproof.harness.workload_capture import NoTraffic
 
-    wishes = Wishes(top, messages or bool(topic), findings, html, workload_out)
+    wishes = Wishes(
+        top, messages or bool(topic), findings, html, workload_out, tuple(decode_as or ()), jobs, keylog,
+        live, interface or "", duration,
+    )  # fmt: skip
+    files = files or []
     try:
         wanted = analyzing.selection(connection or [], kind or [], topic or [], since, until)
         if as_json and as_csv:
             raise BadSelection("--json and --csv exclude each other")
         if check_with is not None:
             raise typer.Exit(_check(check_with, files, wanted))
+        _check_sources(files, wanted, wishes)
         account = _account(files, wanted, wishes)
-    except (CaptureError, BadSelection, NoTraffic) as error:
+    except (CaptureError, BadSelection, NoTraffic, OracleMissing) as error:
         typer.echo(f"mqproof analyze: {error}", err=True)
         raise typer.Exit(USAGE) from None
     except Unbalanced as error:
@@ -111,11 +137,28 @@ def analyze(
             typer.echo(f"mqproof analyze: {where}: {entry['stopped_why']}; the account holds what is before", err=True)
 
 
+def _check_sources(files: list[str], wanted: "Selection", wishes: Wishes) -> None:
+    """Say what does not go together. Raises BadSelection."""
+    from mqproof.dissectors.overhead.selection import BadSelection
+
+    if wishes.live and (files or not wishes.interface):
+        raise BadSelection("--live wants an interface (-i lo) and no files")
+    if wishes.live and (wishes.look(wanted) or wanted.of_packets or wishes.keylog):
+        raise BadSelection("--live makes the account only: for all else, capture into a file first")
+    if not wishes.live and (wishes.interface or wishes.duration):
+        raise BadSelection("-i and --duration belong to --live")
+    if not wishes.live and not files:
+        raise BadSelection("name a capture, or - for standard input, or --live -i INTERFACE")
+    if wishes.keylog and (len(files) != 1 or files[0] == "-" or wanted.of_packets):
+        raise BadSelection("--keylog wants one file, whole")
+
+
 def _check(oracle: str, files: list[str], wanted: "Selection") -> int:
     """Show both counts of each file; return the exit code."""
     from mqproof.dissectors.overhead.account import kinds
     from mqproof.dissectors.overhead.selection import BadSelection, Selection
     from mqproof.harness.checking import check
+    from mqproof.harness.cli.walking import walked
     from mqproof.harness.oracle import OracleMissing
     from mqproof.harness.reporting.checking_text import print_check
 
@@ -126,7 +169,8 @@ def _check(oracle: str, files: list[str], wanted: "Selection") -> int:
     rows = []
     for name in files:
         try:
-            found = check(name, kinds(_analyzed([name])))
+            summary = walked([name], {}, 1)
+            found = check(name, kinds(summary), summary.counters["websocket_connections"])
         except OracleMissing as error:
             raise BadSelection(str(error)) from None
         print_check(name, found, _console())
@@ -137,13 +181,18 @@ def _check(oracle: str, files: list[str], wanted: "Selection") -> int:
 def _account(files: list[str], wanted: "Selection", wishes: Wishes) -> dict[str, Any]:
     """Return the account with all that was asked for; write what goes into files."""
     from mqproof.dissectors.overhead.account import as_json as account_of
+    from mqproof.harness import decryption
     from mqproof.harness.cli import analyzing
 
     look = wishes.look(wanted)
     others = analyzing.other_watchers(wishes.html, wishes.workload_out)
     with analyzing.chosen(files, wanted, read_twice=look) as captures:
-        account = account_of(_analyzed(captures.paths), top=wishes.top)
-        analyzing.rename(account, captures)
+        summary = _walked(captures.paths, wishes)
+        streams = decryption.add(summary, captures.paths[0], wishes.keylog) if wishes.keylog else None
+        account = account_of(summary, top=wishes.top)
+        account["tls"]["decrypted_connections"] = streams
+        if not wishes.live:
+            analyzing.rename(account, captures)
         account["looked_closer"] = look  # else followed messages and findings are not there, which does not mean none
         if look:
             analyzing.add_views(account, captures, wanted, others)
@@ -171,25 +220,15 @@ def _console() -> "Console":
     return Console(width=None if sys.stdout.isatty() else 80, highlight=False)
 
 
-def _analyzed(files: list[str]) -> "Summary":
-    from mqproof.dissectors.overhead.engine import analyze as walk
-    from mqproof.dissectors.packets.pcap import CaptureError
-    from mqproof.harness.reporting.reading import reading
+def _walked(files: list[str], wishes: Wishes) -> "Summary":
+    """Return the account of the files, or of an interface. Raises CaptureError, OracleMissing."""
+    from mqproof.harness.cli import walking
 
+    ports = walking.decode_as(list(wishes.decode_as))
+    if wishes.live:
+        return walking.live(wishes.interface, wishes.duration, ports)
     _say_if_slow(files)
-    with reading(files, "byte by byte") as progress:
-        first, *others = [walk(name, progress=progress) for name in files]
-    for summary in (first, *others):
-        if summary.notes[0].stopped_at == 0:
-            raise CaptureError(f"{summary.files[0]} is no whole capture, not even its header")
-    for other in others:
-        if other.synthetic != first.synthetic:
-            raise CaptureError(
-                "recordings with made-up TCP/IP headers cannot be added to captures of real packets: "
-                "analyze them one by one"
-            )
-        first.merge(other)
-    return first
+    return walking.walked(files, ports, wishes.jobs)
 
 
 def _say_if_slow(files: list[str]) -> None:

@@ -18,6 +18,12 @@ def print_account(account: dict[str, Any], console: Console) -> None:
         console.print(_messages_table(account["messages"]))
     console.print(_bytes_table("layer", account["bytes"]["by_layer"], account["bytes"]["captured"]))
     console.print(_bytes_table("purpose", account["bytes"]["by_purpose"], account["bytes"]["captured"]))
+    if len(account["versions"]) > 1:
+        console.print(_versions_table(account["versions"]))
+    if account["connections"]["distinct"] > 1:
+        console.print(_connections_table(account["connections"]))
+    if account["tls"]["connections"]:
+        _print_tls(account["tls"], console)
     for title, name in (("topic", "topics"), ("exchange / routing key", "routing_keys")):
         if account[name]["top"]:
             console.print(_keys_table(title, account[name]))
@@ -88,6 +94,62 @@ def _keys_table(title: str, keys: dict[str, Any]) -> Table:
     return table
 
 
+def live_table(so_far: dict[str, Any]) -> Table:
+    """Return what a live capture has shown so far."""
+    title = f"{so_far['packets']:,} packets, {so_far['captured']:,} bytes so far; Ctrl-C ends"
+    table = titled_table(title, "kind", "count", "to broker", "to client", "bytes", "payload")
+    for protocol, rows in so_far["kinds"].items():
+        for name, row in rows.items():
+            cells = (row["count"], row["from_client"], row["from_broker"], row["bytes"], row["payload"])
+            table.add_row(f"{protocol} {name}", *(f"{cell:,}" if cell else "-" for cell in cells))
+    for name, count in so_far["purposes"].items():
+        if count:
+            table.add_row(f"bytes: {name.replace('_', ' ')}", "", "", "", f"{count:,}", "")
+    return table
+
+
+def _versions_table(rows: list[dict[str, Any]]) -> Table:
+    table = titled_table("By protocol and version", "", "connections", "packets", "bytes", "messages", "payload")
+    for row in rows:
+        name = f"{row['protocol']} {row['version'] or ''}".rstrip()
+        cells = (row["connections"], row["packets"], row["bytes"], row["messages"], row["payload"])
+        table.add_row(name, *("-" if cell is None else f"{cell:,}" for cell in cells))
+    return table
+
+
+def _connections_table(found: dict[str, Any]) -> Table:
+    table = titled_table("The largest connections", "client and broker", "packets", "bytes", "messages", "payload")
+    for row in found["top"]:
+        ends = f"{row.get('client', row.get('one_end'))} {row.get('broker', row.get('other_end'))}"
+        cells = (row["packets"], row["bytes"], row["messages"], row["payload"])
+        table.add_row(Text(ends), *("-" if cell is None else f"{cell:,}" for cell in cells))
+    rest = found["other"]
+    if rest["connections"]:
+        cells = (rest["packets"], rest["bytes"], rest["messages"], rest["payload"])
+        table.add_row(f"(other: {rest['connections']:,})", *("-" if cell is None else f"{cell:,}" for cell in cells))
+    return table
+
+
+def _print_tls(tls: dict[str, Any], console: Console) -> None:
+    """What TLS shows by itself, and apart from it what it suggests."""
+    console.print(
+        f"TLS: {tls['connections']:,} connections, {tls['records']:,} records of data, {tls['encrypted']:,} bytes "
+        f"encrypted; record overhead {tls['record_overhead']:,}, handshakes {tls['handshake']:,} bytes"
+    )
+    if tls.get("decrypted_connections") is not None:
+        console.print(f"{tls['decrypted_connections']:,} of them decrypted: kinds, messages and topics are counted")
+        return
+    names = {
+        "keep_alive_exchanges": "MQTT keep-alives", "mqtt_acknowledgement": "MQTT acknowledgements",
+        "amqp_heartbeat": "AMQP heartbeats", "amqp_acknowledgement": "AMQP acknowledgements",
+    }  # fmt: skip
+    guessed = [f"{tls['inferred'][key]:,} {name}" for key, name in names.items() if tls["inferred"][key]]
+    if guessed:
+        every = tls["inferred"]["keep_alive_interval_s"]
+        rhythm = f"; keep-alives every {every:,} s" if every else ""
+        console.print(f"Inferred from the sizes of records, not known: {', '.join(guessed)}{rhythm}")
+
+
 def _print_remarks(account: dict[str, Any], console: Console) -> None:
     """Say what the account does not hold, or what was odd."""
     tcp, streams = account["tcp"], account["streams"]
@@ -100,7 +162,6 @@ def _print_remarks(account: dict[str, Any], console: Console) -> None:
         "malformed frames": streams["malformed"],
         "incomplete frames": streams["incomplete"],
         "streams that began before the capture": streams["mid_stream"],
-        "TLS connections (not decrypted)": streams["tls_connections"],
         "connections given up for lack of room": tcp["connections_given_up"],
     }
     for text, count in remarks.items():
