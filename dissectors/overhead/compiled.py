@@ -27,13 +27,13 @@ from mqproof.dissectors.amqp import tables as amqp_tables
 from mqproof.dissectors.mqtt import finding as mqtt_finding
 from mqproof.dissectors.mqtt import kernel as mqtt_kernel
 from mqproof.dissectors.mqtt import tables as mqtt_tables
+from mqproof.dissectors.overhead import recognition, websocket
 from mqproof.dissectors.overhead import walk as walk_kernel
-from mqproof.dissectors.overhead import websocket
 from mqproof.dissectors.packets import booking, keys, links, octets, records, state, tcp, tls
 
 KERNELS: Final = (
     octets, records, links, booking, keys, tcp, tls, amqp_finding, mqtt_finding, mqtt_kernel, amqp_kernel,
-    websocket, walk_kernel,
+    websocket, recognition, walk_kernel,
 )  # fmt: skip
 ENTRIES: Final = ("walk", "finish")
 RETRY_SECONDS: Final = 600

@@ -113,9 +113,9 @@ def analyze(
         wanted = analyzing.selection(connection or [], kind or [], topic or [], since, until)
         if as_json and as_csv:
             raise BadSelection("--json and --csv exclude each other")
+        _check_sources(files, wanted, wishes)
         if check_with is not None:
             raise typer.Exit(_check(check_with, files, wanted))
-        _check_sources(files, wanted, wishes)
         account = _account(files, wanted, wishes)
     except (CaptureError, BadSelection, NoTraffic, OracleMissing) as error:
         typer.echo(f"mqproof analyze: {error}", err=True)
@@ -123,6 +123,11 @@ def analyze(
     except Unbalanced as error:
         typer.echo(f"mqproof analyze: internal error: {error}", err=True)
         raise typer.Exit(INTERNAL) from None
+    _show(account, wishes, as_json=as_json, as_csv=as_csv)
+
+
+def _show(account: dict[str, Any], wishes: Wishes, *, as_json: bool, as_csv: bool) -> None:
+    """Print the account, and for each file that is cut off where it stops."""
     if as_json:
         typer.echo(json.dumps(account, indent=2))
     elif as_csv:

@@ -117,7 +117,7 @@ def _dumpcap(interface: str, duration: float | None) -> "Iterator[subprocess.Pop
 def _table(interface: str) -> "Iterator[Callable[[Callable[[], Summary]], None]]":
     """Show kinds and messages while they come, on a terminal; else say once that it has begun."""
     if not sys.stderr.isatty():
-        said = []
+        said: list[int] = []
 
         def say(_: object) -> None:
             if not said:
