@@ -1,0 +1,28 @@
+"""What the fuzzer found worth keeping, and what once failed, stays right; the compiled walk agrees with the other."""
+
+import sys
+from pathlib import Path
+
+import pytest
+from mqproof.dissectors.overhead import compiled
+from mqproof.dissectors.overhead.engine import Plain
+
+FOLDER = Path(__file__).parents[2] / "fuzz"
+sys.path.insert(0, str(FOLDER))
+from targets import TARGETS, capture, walked  # noqa: E402
+
+KEPT = {name: sorted(path for path in FOLDER.glob(f"*/{name}/*") if path.is_file()) for name in TARGETS}
+
+
+@pytest.mark.parametrize("name", TARGETS)
+def test_what_was_kept_is_still_handled(name: str) -> None:
+    assert KEPT[name]
+    for path in KEPT[name]:
+        TARGETS[name](path.read_bytes())
+
+
+@pytest.mark.skipif(not compiled.available(), reason="numba is not installed")
+def test_both_walks_agree_on_what_was_kept() -> None:
+    for path in KEPT["walk"]:
+        octets = capture(path.read_bytes())
+        assert walked(octets, Plain()) == walked(octets, compiled.Compiled())
