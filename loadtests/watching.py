@@ -88,6 +88,7 @@ class Watch:
         for name, key, pick in (
             ("cpu_cores_mean", "broker_cpu", _mean), ("our_cpu_cores_mean", "our_cpu", _mean),
             ("memory_peak", "broker_memory", max), ("depth_peak", "depth", max),
+            ("our_memory_peak", "our_memory", max),
             ("connections_peak", "connections", max),
         ):  # fmt: skip
             values = [row[key] for row in rows if row.get(key) is not None]
@@ -147,6 +148,7 @@ class Watch:
 
     def _look_at_process(self, found: Sample) -> None:
         used = _cpu_seconds(psutil.Process())
+        found["our_memory"] = psutil.Process().memory_info().rss
         if self.process is not None:
             found["broker_memory"] = self._memory()
             now = time.monotonic(), _cpu_seconds(self.process), used

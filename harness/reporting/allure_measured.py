@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from mqproof.harness.compare import LOAD_METRICS, OVERHEAD, at, overheads_of
+from mqproof.harness.reporting.load_charts import charts
 from mqproof.harness.reporting.svg import bars
 from mqproof.harness.run import Run
 
@@ -69,6 +70,7 @@ def _load(load: dict[str, Any], folder: Path, moment: int) -> dict[str, Any]:
     broken = [f"{ledger[name]} {name}" for name in BROKEN_PROMISES if ledger.get(name)]
     status, message = ("failed", "the ledger: " + ", ".join(broken)) if broken else ("passed", "")
     attachments = [_attached(folder, "measured", json.dumps(load, indent=1), "application/json", "json")]
+    attachments += [_attached(folder, name, picture, "image/svg+xml", "svg") for name, picture in charts(load)]
     duration = int(1000 * (at(load, "duration_s") or at(load, "metrics.duration_s") or 0.001))
     target = load.get("target", "")
     name = str(target.get("name", "") if isinstance(target, dict) else target)

@@ -9,6 +9,7 @@ a reply to something sent last. CPU seconds are of our load process (its start i
 
 import json
 import os
+import resource
 import socket
 import subprocess
 import sys
@@ -29,6 +30,7 @@ from mqproof.loadtests.settings import Settings
 SECONDS = 5.0
 PAYLOAD = 64
 BATCH = 512
+IDLE = 10_000  # connections
 QUEUE = "mqproof-blaster"
 
 
@@ -135,16 +137,33 @@ def compare(broker: LocalBroker, target: Target) -> None:
         row.print(baseline.rate)
 
 
+def hold(broker: LocalBroker, target: Target) -> None:
+    """Print what many idle connections of one process cost us and the broker."""
+    numbers = with_defaults("idle-connections", {"users": IDLE, "duration": 3.0})
+    settings = Settings("idle-connections", target.url, **numbers)
+    command = [sys.executable, "-m", "mqproof.loadtests.runner"]
+    told = json.dumps(settings.plain()) + "\n"
+    done = subprocess.run(command, input=told, capture_output=True, text=True, check=True)
+    result = json.loads(done.stdout)
+    held, cost = result["metrics"]["published"], result["stages"][0]["broker"]
+    sys.stdout.write(f"\n{held:,} idle connections of one process to {target.name}, lost {result['ledger']['lost']}: ")
+    each = cost.get("memory_per_connection", 0) / 1e3
+    sys.stdout.write(f"our memory {cost['our_memory_peak'] / 1e6:.0f} MB, the broker's {each:.1f} kB each\n")
+
+
 def main() -> None:
     """Measure on every broker that is installed."""
     global SECONDS
     SECONDS = float(sys.argv[1]) if len(sys.argv) > 1 else SECONDS
+    resource.setrlimit(resource.RLIMIT_NOFILE, (resource.getrlimit(resource.RLIMIT_NOFILE)[1],) * 2)
     for name in ("mosquitto", "rabbitmq", "embedded"):
         driver = DRIVERS[name]
         if driver.availability().installed:
             with driver.start() as broker:
                 for target in broker.targets:
                     compare(broker, target)
+                    if name == "mosquitto":
+                        hold(broker, target)
 
 
 if __name__ == "__main__":
