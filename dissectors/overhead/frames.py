@@ -15,7 +15,7 @@ from mqproof.dissectors.amqp import codec as amqp
 from mqproof.dissectors.amqp.tables import METHODS
 from mqproof.dissectors.mqtt import packets as mqtt_packets
 from mqproof.dissectors.mqtt.packets import packet_name
-from mqproof.dissectors.overhead import walk
+from mqproof.dissectors.overhead import recognition, walk
 from mqproof.dissectors.overhead.streams import Broken, Carrier, Seen, Speech, Stream
 from mqproof.dissectors.overhead.unwrapping import Unwrapper
 from mqproof.dissectors.packets import state as w
@@ -266,8 +266,8 @@ class Follower:
         """Find out what a connection speaks, as the walk does."""
         s, stream = self._s, connection.streams[side]
         d = direction(record, side)
-        verdict = walk.judge(stream.held, 0, len(stream.held), record, d, s)
-        if verdict == walk.AGAIN:
+        verdict = recognition.judge(stream.held, 0, len(stream.held), record, d, s)
+        if verdict == recognition.AGAIN:
             return []
         if verdict == w.UNKNOWN:
             connection.strikes += 1

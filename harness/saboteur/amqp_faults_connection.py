@@ -12,6 +12,7 @@ from mqproof.dissectors.amqp.codec import (
     encode,
     method,
 )
+from mqproof.dissectors.amqp.tables import FRAME_OVERHEAD
 from mqproof.harness.saboteur.amqp_faults import changed, is_method, whole
 from mqproof.harness.saboteur.core import AmqpConn, AmqpContentFault, AmqpFault, AmqpResult, fault
 
@@ -237,7 +238,9 @@ class TrafficNotCounted(AmqpFault):
 )
 class ExactSizeRefused(AmqpFault):
     def from_client(self, frame: Any, conn: AmqpConn) -> AmqpResult:
-        if isinstance(frame, Body) and len(frame.payload) == 4088:
+        if is_method(frame, "connection.tune-ok"):
+            conn.memory["largest"] = frame.arguments["frame_max"] - FRAME_OVERHEAD
+        if isinstance(frame, Body) and len(frame.payload) == conn.memory.get("largest"):
             conn.to_client(FORCED)
         return None
 

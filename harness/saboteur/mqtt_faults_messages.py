@@ -91,12 +91,18 @@ class BadPropertiesForwarded(MqttFault):
         if isinstance(packet, Publish) and prop(packet.properties, "subscription_identifier"):
             self.memory["identifier"] = True
             return [without(packet, "subscription_identifier")]
-        bad = isinstance(packet, Publish) and set(prop(packet.properties, "response_topic") or "") & set("+#\0")
-        return [without(packet, "response_topic")] if bad else None
+        answers = prop(packet.properties, "response_topic") if isinstance(packet, Publish) else None
+        if not set(answers or "") & set("+#"):
+            return None
+        self.memory["response_topic"] = answers
+        return [without(packet, "response_topic")]
 
     def from_broker(self, packet: Any, conn: MqttConn) -> MqttResult:
         if isinstance(packet, Publish) and self.memory.pop("identifier", False):
             return [replace(packet, properties=(*packet.properties, ("subscription_identifier", 7)))]
+        if isinstance(packet, Publish) and "response_topic" in self.memory:
+            answers = self.memory.pop("response_topic")
+            return [replace(packet, properties=(*packet.properties, ("response_topic", answers)))]
         return None
 
     def malformed_from_client(self, error: Any, rest: bytes, conn: MqttConn) -> bytes:

@@ -211,9 +211,9 @@ broker(
     Publish, lambda packet, conn: [conn.raw[:1] + padded(conn.raw)],
 )  # fmt: skip
 broker(
-    "no-property-length", "5:2.2.2-1", "a PUBLISH has a needless user property",
-    Publish, lambda packet, conn: [replace(packet, properties=(("user_property", ("", "")),))]
-    if conn.version == 5 and not packet.properties else None,
+    "no-property-length", "5:2.2.2-1", "a PUBLISH at QoS 0 without properties has no property length",
+    Publish, lambda packet, conn: [without_length(conn.raw, packet)]
+    if conn.version == 5 and (packet.properties, packet.qos, packet.payload) == ((), 0, b"x") else None,
 )  # fmt: skip
 broker(
     "topic-first-cut", "4:3.3.2-1 5:3.3.2-1 4:3.3.2-3 5:3.3.2-3", "topics lose their first character",
@@ -235,6 +235,12 @@ class DupAtQosZeroForwarded(MqttFault):
     def from_broker(self, packet: Any, conn: MqttConn) -> MqttResult:
         mine = isinstance(packet, Publish) and packet.payload == b"twice" and self.memory.get("dup")
         return [bytes([conn.raw[0] | 8]) + conn.raw[1:]] if mine else None
+
+
+def without_length(octets: bytes, packet: Publish) -> bytes:
+    """Return a short PUBLISH at QoS 0 without the octet that says how long its properties are."""
+    end = 4 + len(packet.topic.encode())
+    return bytes([octets[0], octets[1] - 1]) + octets[2:end] + octets[end + 1 :]
 
 
 def padded(octets: bytes) -> bytes:
