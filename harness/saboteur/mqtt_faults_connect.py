@@ -330,7 +330,8 @@ class ClientLimitUnread(MqttFault):
             return None
         if isinstance(packet, Connack) and not packet.reason_code:
             return None
-        return [replace(packet, properties=(*packet.properties, ("reason_string", "x" * 80)))]
+        others = [pair for pair in packet.properties if pair[0] != "reason_string"]
+        return [replace(packet, properties=(*others, ("reason_string", "x" * 80)))]
 
 
 @fault("reasons-for-everybody", *ids("5:3.1.2-29"), says="acknowledgements have reasons that nobody wants")
