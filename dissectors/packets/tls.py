@@ -161,7 +161,12 @@ def cipher(suite: int, c: int, s: Words) -> None:
 
 
 def guess(size: int, c: int, d: int, s: Words) -> None:
-    """Count a plaintext of a size that only few frames have; 2 octets there and back are a keep-alive's rhythm."""
+    """Count a plaintext of a size that only few frames have; 2 octets there and back are a keep-alive's rhythm.
+
+    A pair counts once something follows it: at the end of a connection it may be DISCONNECT and TLS's own farewell.
+    """
+    if s[c + w.C_TLS_PAIR]:
+        exchange(c, s)
     s[w.TLS_SIZED] += 1
     s[w.TLS_OCTETS] += size
     if size == 4:
@@ -175,14 +180,21 @@ def guess(size: int, c: int, d: int, s: Words) -> None:
         return
     s[w.TLS_SIZE_2] += 1
     if s[c + w.C_TLS_SMALL] and s[c + w.C_TLS_SMALL] != d:
-        s[w.TLS_PINGS] += 1
+        s[c + w.C_TLS_PAIR] = s[w.R_TIME]
         s[c + w.C_TLS_SMALL] = 0
-        if s[c + w.C_TLS_TIME]:
-            s[w.TLS_INTERVALS] += 1
-            s[w.TLS_INTERVAL_TIME] += s[w.R_TIME] - s[c + w.C_TLS_TIME]
-        s[c + w.C_TLS_TIME] = s[w.R_TIME]
         return
     s[c + w.C_TLS_SMALL] = d
+
+
+def exchange(c: int, s: Words) -> None:
+    """Count a keep-alive, and the time since the one before."""
+    time = s[c + w.C_TLS_PAIR]
+    s[c + w.C_TLS_PAIR] = 0
+    s[w.TLS_PINGS] += 1
+    if s[c + w.C_TLS_TIME]:
+        s[w.TLS_INTERVALS] += 1
+        s[w.TLS_INTERVAL_TIME] += time - s[c + w.C_TLS_TIME]
+    s[c + w.C_TLS_TIME] = time
 
 
 def lose(count: int, d: int, s: Words) -> None:
