@@ -63,6 +63,7 @@ def left_behind(target: Target) -> list[tuple[Path, list[Thing]]]:
 
 def _lives(data: dict[str, Any]) -> bool:
     try:
-        return bool(psutil.Process(data["pid"]).create_time() == data["born"])
+        process = psutil.Process(data["pid"])
+        return bool(process.create_time() == data["born"]) and process.status() != psutil.STATUS_ZOMBIE
     except psutil.Error:
         return False

@@ -100,9 +100,10 @@ def _run(targets: list[str], names: list[str], options: Options) -> int:
     with ExitStack() as resources:
         bases = open_all(targets, resources, tls=Tls(insecure=True) if options.insecure else None)
         done = running.run_sharded(running.Shard(bases, faults, SUITES, arguments, options.thorough), options.workers)
-        unmet = tabulate(done.ran, done.records, done.sanity).unmet
-        if unmet and not done.errors:  # their tests wait on real time: only these faults are worth it
-            waiting = running.Shard(bases, unmet, SUITES, ["-m", "slow"], options.thorough)
+        first = tabulate(done.ran, done.records, done.sanity)
+        left = first.unmet + [row.spec.name for row in first.rows if row.result == "survived"]
+        if left and not done.errors and not options.slow:  # tests that wait on real time: for these faults only
+            waiting = running.Shard(bases, left, SUITES, ["-m", "slow"], options.thorough)
             done = running.together(done, running.run_sharded(waiting, options.workers))
     if done.errors:
         return _fail(EXIT_INTERNAL, RuntimeError("; ".join(done.errors)))

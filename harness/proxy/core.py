@@ -156,9 +156,10 @@ class Proxy:
         """Stop listening and end every connection."""
         if self._server is not None:
             self._server.close()
-        for task in list(self._links):
-            task.cancel()
-        await asyncio.gather(*self._links, return_exceptions=True)
+        while self._links:  # again: what is cancelled while it reaches its goal may not notice the first time
+            for task in self._links:
+                task.cancel()
+            await asyncio.wait(list(self._links), timeout=0.1)
         await asyncio.sleep(0)  # lets the transports that were closed end
 
     async def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -183,10 +184,10 @@ class Proxy:
     async def _connect(self) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
         target = self._upstream
         context = tls_context(target) if target.tls else None
-        opening = asyncio.open_connection(
-            target.host, target.port, ssl=context, server_hostname=target.host if context else None
-        )
-        return await asyncio.wait_for(opening, CONNECT_DEADLINE)
+        async with asyncio.timeout(CONNECT_DEADLINE):  # wait_for may swallow a cancellation before Python 3.12
+            return await asyncio.open_connection(
+                target.host, target.port, ssl=context, server_hostname=target.host if context else None
+            )
 
 
 class ProxyLoop:

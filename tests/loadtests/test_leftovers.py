@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from mqproof.harness.crash.load import wait_for
 from mqproof.harness.ledger import IN_FLIGHT
 from mqproof.harness.proxy.core import Passage, ProxyLoop
 from mqproof.harness.targets.drivers import DRIVERS
@@ -18,6 +19,13 @@ from mqproof.harness.targets.drivers import DRIVERS
 pytestmark = pytest.mark.whole_run
 BASIC_DELIVER = bytes([0, 60, 0, 60])
 Command = Callable[..., "subprocess.CompletedProcess[str]"]
+
+
+def queues_of(cache: Path) -> list[str]:
+    """Return the queues in the journal of the run that uses this cache."""
+    found = list((cache / "mqproof" / "load").glob("*"))
+    things = json.loads(found[0].read_text())["things"] if found else []
+    return [name for kind, name in things if kind == "queue"]
 
 
 def test_what_a_killed_run_left_is_removed_by_clean(rabbitmq: Any, mqproof: Command, tmp_path: Path) -> None:
@@ -39,11 +47,12 @@ def test_what_a_killed_run_left_is_removed_by_clean(rabbitmq: Any, mqproof: Comm
             stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True, env=cache,
         )  # fmt: skip
         assert started.wait(60)
+        assert wait_for(lambda: bool(queues_of(tmp_path / "cache")), 20)  # no queue between two stages
         os.killpg(process.pid, signal.SIGKILL)
         process.wait()
         (journal,) = (tmp_path / "cache" / "mqproof" / "load").iterdir()
         assert (target.password or "guest:guest@") not in journal.read_text().replace("mqproof", "")
-        queues = [name for kind, name in json.loads(journal.read_text())["things"] if kind == "queue"]
+        queues = queues_of(tmp_path / "cache")
         assert all(name in rabbitmq.control("--silent", "list_queues") for name in queues)
         done = mqproof("clean", target.url, env=cache)
         assert done.returncode == 0, done.stderr

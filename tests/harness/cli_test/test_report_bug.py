@@ -130,7 +130,7 @@ def executed(script: str, port: int) -> str:
 @pytest.mark.whole_run
 def test_the_script_shows_the_fault_on_the_broken_broker_and_not_on_the_good_one(tmp_path):
     with broken("amqp", "mandatory-ignored") as (url, bad, good):
-        command = [sys.executable, "-P", "-m", "mqproof.harness.cli", "test", url, "--suite", "amqp", "--quick", "-k",
+        command = [sys.executable, "-P", "-m", "mqproof.harness.cli", "test", url, "--suite", "amqp", "-k",
                    "mandatory_message_that_no_queue_gets", "--patience", "0.3", "--fail-on", "should",
                    "--out", str(tmp_path)]  # fmt: skip
         assert subprocess.run(command, capture_output=True, timeout=120, check=False).returncode == 1

@@ -88,7 +88,8 @@ def test_reset_arrives_as_reset(loop: ProxyLoop, peer: Peer, cutting: str) -> No
 
 def test_unreachable_broker_resets_the_client(loop: ProxyLoop, peer: Peer) -> None:
     peer.listener.close()
-    with connect(loop.proxy(peer.target)) as client, pytest.raises(ConnectionResetError):
+    proxy = loop.proxy(peer.target)
+    with pytest.raises(ConnectionResetError), connect(proxy) as client:  # the reset may come before connect returns
         client.recv(1)
 
 
@@ -128,6 +129,27 @@ def test_leaving_the_loop_while_the_broker_is_being_reached_closes_the_client(
         raise AssertionError
 
     monkeypatch.setattr(Proxy, "_connect", never)
+    with ProxyLoop() as loop:
+        client = connect(loop.proxy(peer.target))
+        assert reached.wait(5)
+    assert client.recv(1) == b""
+    client.close()
+
+
+def test_leaving_the_loop_ends_a_connection_that_did_not_notice_the_first_time(
+    peer: Peer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    reached, connect_really = threading.Event(), Proxy._connect
+
+    async def deaf(self: Proxy) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+        reached.set()
+        try:
+            await asyncio.Event().wait()
+        except asyncio.CancelledError:
+            return await connect_really(self)
+        raise AssertionError
+
+    monkeypatch.setattr(Proxy, "_connect", deaf)
     with ProxyLoop() as loop:
         client = connect(loop.proxy(peer.target))
         assert reached.wait(5)

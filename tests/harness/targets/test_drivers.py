@@ -183,7 +183,7 @@ def test_amqtt_takes_options_and_is_found_as_a_program(monkeypatch: pytest.Monke
     program.chmod(0o755)
     monkeypatch.setattr(amqtt.importlib.util, "find_spec", lambda name: None)
     monkeypatch.setenv("PATH", f"{tmp_path}{os.pathsep}{os.environ['PATH']}")
-    refuse = '{"amqtt.plugins.authentication.AnonymousAuthPlugin": {"allow_anonymous": false}}'
+    refuse = '{"amqtt.plugins.authentication.FileAuthPlugin": {"password_file": "/dev/null"}}'
     assert DRIVERS["amqtt"].availability() == (True, amqtt.installed_version("amqtt"))
     with DRIVERS["amqtt"].start(folder=tmp_path / "kept") as broker:
         assert "mqtt-3.1.1" in identify(broker.targets[0]).capabilities
