@@ -98,8 +98,15 @@ class AmqpWire(Link, Verbs):
         self._inbox = deque(event for event in self._inbox if event not in found)
         return found
 
+    def must_have(self, number: int, *, channel: int = 1) -> list[Message]:
+        """Accuse the broker unless it delivers so many messages; return them and what came beyond, up to a fence.
+
+        A fence alone does not prove that nothing comes: a queue may be slower than its channel (section 4.7).
+        """
+        return self.must_take(number, channel=channel) + self.deliveries(channel)
+
     def deliveries(self, channel: int = 1) -> list[Message]:
-        """Return what has been delivered on a channel up to a fence on it."""
+        """Return what has been delivered on a channel up to a fence on it; more may be on its way."""
         self.fence(channel)
         return [event for event in self.arrived("basic.deliver", channel=channel) if isinstance(event, Message)]
 

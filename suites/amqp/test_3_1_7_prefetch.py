@@ -13,7 +13,7 @@ def test_consumer_is_given_no_more_than_its_prefetch_count(wire, window):
     queue = wire.queue()
     bodies = fill(wire, queue, 5)
     wire.consume(queue, prefetch=window)
-    assert [message.body for message in wire.deliveries()] == bodies[:window]
+    assert [message.body for message in wire.must_have(window)] == bodies[:window]
 
 
 @pytest.mark.normative("amqp-0-9-1:3.1.7/prefetch")
@@ -21,10 +21,10 @@ def test_each_ack_lets_one_more_message_through(wire):
     queue = wire.queue()
     bodies = fill(wire, queue, 5)
     wire.consume(queue, prefetch=2)
-    delivered = [wire.deliveries()]
+    delivered = [wire.must_have(2)]
     for tag in (1, 2, 3):
         wire.ack(tag)
-        delivered.append(wire.deliveries())
+        delivered.append(wire.must_have(1))
     expected = [bodies[:2], *([body] for body in bodies[2:])]
     assert [[message.body for message in messages] for messages in delivered] == expected
 
@@ -35,9 +35,9 @@ def test_messages_beyond_the_window_stay_in_the_queue_for_others(amqp, wires):
     bodies = fill(amqp, queue, 4)
     slow, fast = wires(), wires()
     slow.consume(queue, prefetch=1)
-    held = slow.deliveries()
+    held = slow.must_have(1)
     fast.consume(queue, prefetch=10)
-    assert [[m.body for m in held], [m.body for m in fast.deliveries()]] == [bodies[:1], bodies[1:]]
+    assert [[m.body for m in held], [m.body for m in fast.must_have(3)]] == [bodies[:1], bodies[1:]]
 
 
 @pytest.mark.normative("amqp-0-9-1:basic.qos.prefetch-count/01")
@@ -65,4 +65,4 @@ def test_refusing_a_message_opens_the_window_too(wire, settle):
     wire.consume(queue, prefetch=1)
     first = wire.receive()
     wire.send(settle, delivery_tag=first.delivery_tag, requeue=False)
-    assert len(wire.deliveries()) == 1
+    assert len(wire.must_have(1)) == 1
