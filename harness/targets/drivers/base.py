@@ -3,11 +3,14 @@
 import os
 import re
 import signal
+import threading
+import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal, NamedTuple, Protocol, Self
 
+import psutil
 from mqproof.harness.targets.deadline import Deadline
 from mqproof.harness.targets.drivers.ports import Port
 from mqproof.harness.targets.drivers.supervised import Supervised, tail
@@ -16,6 +19,7 @@ from mqproof.harness.targets.identify import is_ready
 from mqproof.harness.targets.target import Target
 from mqproof.harness.verdicts import Untested
 
+PAUSE_SECONDS = 2.0
 READY_SECONDS = 60.0  # a cold RabbitMQ on a busy machine; ordinarily 5
 STOP_SECONDS = 20.0
 TRY_SECONDS = 2.0
@@ -154,6 +158,9 @@ class LocalBroker:
         """Stop the broker's clock: connections stay, nothing is answered, until ``resume``."""
         for server in self.servers:
             server.process.send(signal.SIGSTOP)
+        until = time.monotonic() + PAUSE_SECONDS  # the reaper passes the signal on
+        while not all(map(_is_stopped, self.pids)) and time.monotonic() < until:
+            threading.Event().wait(0.005)
 
     def resume(self) -> None:
         """End a pause."""
@@ -235,3 +242,10 @@ def environment(**more: str) -> dict[str, str]:
     """Return an environment that depends on the user's as little as possible."""
     kept = {name: os.environ[name] for name in PASSED_ON if name in os.environ}
     return {"PATH": os.defpath, "LANG": "C.UTF-8", "LC_ALL": "C.UTF-8"} | kept | more
+
+
+def _is_stopped(pid: int) -> bool:
+    try:
+        return psutil.Process(pid).status() in (psutil.STATUS_STOPPED, psutil.STATUS_ZOMBIE)
+    except psutil.NoSuchProcess:
+        return True
