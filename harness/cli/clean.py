@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
+from mqproof.harness.cli.written import say_json
 
 HELP = """Remove what load runs of this machine left on a broker because they crashed.
 
@@ -27,6 +28,7 @@ def clean(
     ca_file: Annotated[Path | None, typer.Option(help="Authorities that verify the broker (TLS).")] = None,
     insecure: Annotated[bool, typer.Option("--insecure", help="Do not verify the broker's certificate.")] = False,
     password_file: Annotated[Path | None, typer.Option(help="File whose first line is the password.")] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print how many things were removed as JSON.")] = False,
 ) -> None:
     """Remove what crashed runs left."""  # replaced by HELP
     from mqproof.harness.cli.exits import INTERNAL, UNREACHABLE, USAGE
@@ -52,7 +54,11 @@ def clean(
     )  # fmt: skip
     if done.returncode:
         raise _failed(INTERNAL, done.stderr.strip().splitlines()[-1] if done.stderr.strip() else "it failed")
-    typer.echo(f"{json.loads(done.stdout)['removed']} things of crashed runs removed from {found.redacted_url}")
+    removed = json.loads(done.stdout)["removed"]
+    if as_json:
+        say_json({"broker": found.redacted_url, "removed": removed})
+    else:
+        typer.echo(f"{removed} things of crashed runs removed from {found.redacted_url}")
 
 
 def _failed(code: int, why: object) -> typer.Exit:

@@ -1,9 +1,11 @@
 """``mqproof client-test``: the embedded broker judges a client."""
 
+import sys
 from pathlib import Path
 from typing import Annotated
 
 import typer
+from mqproof.harness.cli.written import say_json
 
 HELP = """Judge a client's traffic: a verdict for each statement that binds clients.
 
@@ -34,6 +36,7 @@ def client_test(
     client: Annotated[str, typer.Option(metavar="NAME", help="What reports call it.")] = "",
     out: Annotated[Path | None, typer.Option(metavar="DIR", help="The run directory.", show_default=False)] = None,
     markdown: Annotated[Path | None, typer.Option(metavar="FILE", help="Write the report as a page.")] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print the verdicts as JSON.")] = False,
 ) -> None:
     """Judge a client."""  # replaced by HELP
     from mqproof.harness.cli.exits import CONFORMS, DEVIATES, INTERRUPTED, NOTHING, USAGE
@@ -44,10 +47,12 @@ def client_test(
 
     name = client or Path(command[0]).name
     run = Run()
+    output = sys.stderr.fileno() if as_json else None  # what the client prints is no part of our JSON
     try:
         _check(protocol, situation or [])
         trials = [
-            try_client(each, command, port=listen, seconds=timeout, names=situation or []) for each in protocol
+            try_client(each, command, port=listen, seconds=timeout, names=situation or [], output=output)
+            for each in protocol
         ]
     except (BadCommand, OSError) as error:
         typer.echo(f"mqproof: {error}", err=True)
@@ -59,9 +64,12 @@ def client_test(
     save(folder, run, trials, name)
     if markdown:
         markdown.write_text(page(trials, name, command), encoding="utf-8")
-    for line in (line for trial in trials for line in lines(trial)):
-        typer.echo(line)
-    typer.echo(f"the conversations are in {folder}")
+    if as_json:
+        say_json({"client": name, "folder": str(folder), "statements": run.statements})
+    else:
+        for line in (line for trial in trials for line in lines(trial)):
+            typer.echo(line)
+        typer.echo(f"the conversations are in {folder}")
     opinions = [opinion for trial in trials for opinion in trial.opinions]
     if any(each.verdict is Verdict.DEVIATES and not each.statement.is_should for each in opinions):
         raise typer.Exit(DEVIATES)

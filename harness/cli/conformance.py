@@ -4,6 +4,7 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
+from mqproof.harness.cli.written import say_json
 
 HELP = """Write a Markdown page: each statement of a specification, and what the runs say of it for each broker.
 
@@ -19,10 +20,11 @@ def conformance(
     runs: Annotated[list[Path], typer.Argument(metavar="RUN")],
     spec: Annotated[list[str], typer.Option(help="amqp-0-9-1, mqtt-3.1.1 or mqtt-5.0 (repeatable).")],
     out: Annotated[Path | None, typer.Option("-o", "--out", metavar="PAGE", help="Else it is printed.")] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print the verdicts as JSON.")] = False,
 ) -> None:
     """Write a page."""  # replaced by HELP
     from mqproof.harness.compare import load_group
-    from mqproof.harness.reporting.conformance import conformance_page
+    from mqproof.harness.reporting.conformance import conformance_data, conformance_page
     from mqproof.harness.run import BadRun, write_atomically
     from mqproof.harness.stability import load_stability
     from mqproof.harness.statements.registry import UnknownStatement
@@ -31,13 +33,17 @@ def conformance(
         found = [run for path in runs for run in load_group(path)]
         stabilities = [result for path in runs if (result := load_stability(path)) is not None]
         page = conformance_page(spec, found, stabilities)
+        data = conformance_data(spec, found, stabilities) if as_json else None
     except (BadRun, UnknownStatement) as error:
         typer.echo(f"mqproof: {error}", err=True)
         raise typer.Exit(2) from None
-    if out is None:
+    if out is not None:
+        write_atomically(out, page)
+    if as_json:
+        say_json(data)
+    elif out is None:
         typer.echo(page, nl=False)
     else:
-        write_atomically(out, page)
         typer.echo(str(out))
 
 

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
+from mqproof.harness.cli.written import say_json
 
 if TYPE_CHECKING:
     from mqproof.harness.crash.rounds import Outcome
@@ -35,10 +36,11 @@ def crash(
     disruption: Annotated[list[str] | None, typer.Option(metavar="NAME", help="Only this (repeatable).")] = None,
     out: Annotated[Path | None, typer.Option(metavar="DIR", help="The run directory.", show_default=False)] = None,
     markdown: Annotated[Path | None, typer.Option(metavar="FILE", help="Write docs/crash-recovery.md.")] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print the disruptions and their numbers as JSON.")] = False,
 ) -> None:
     """Disturb brokers under load."""  # replaced by HELP
     from mqproof.harness.cli.exits import CONFORMS, DEVIATES, INTERRUPTED, NOTHING, UNREACHABLE, USAGE
-    from mqproof.harness.crash.report import page, save
+    from mqproof.harness.crash.report import page, plain, save
     from mqproof.harness.run import Run, new_folder
     from mqproof.harness.targets.errors import TargetError
     from mqproof.harness.targets.target import BadTarget
@@ -47,7 +49,7 @@ def crash(
     run = Run()
     try:
         plans = [part for word in targets or DEFAULT for part in _parts(*_plan(word, disruption or []))]
-        done, complete = _side_by_side(plans, rounds)
+        done, complete = _side_by_side(plans, rounds, quiet=as_json)
     except BadTarget as error:
         raise _fail(error, USAGE) from None
     except TargetError as error:
@@ -60,7 +62,10 @@ def crash(
         versions = {target.driver or "": f"{target.product} {target.version}" for target, _ in done}
         markdown.write_text(page(outcomes, versions), encoding="utf-8")
     verdicts = {outcome.verdict for outcome in outcomes}
-    typer.echo(f"{len(outcomes)} disruptions; the numbers are in {folder}")
+    if as_json:
+        say_json({"folder": str(folder), "complete": complete, "disruptions": [plain(each) for each in outcomes]})
+    else:
+        typer.echo(f"{len(outcomes)} disruptions; the numbers are in {folder}")
     if not complete:
         raise typer.Exit(INTERRUPTED)
     code = DEVIATES if Verdict.DEVIATES in verdicts else NOTHING if Verdict.INCONCLUSIVE in verdicts else CONFORMS
@@ -104,12 +109,12 @@ def _parts(driver: str, protocol: str, names: list[str]) -> list[tuple[str, str,
 
 
 def _side_by_side(
-    plans: list[tuple[str, str, list[str]]], rounds: int
+    plans: list[tuple[str, str, list[str]]], rounds: int, *, quiet: bool
 ) -> "tuple[list[tuple[Target, list[Outcome]]], bool]":
     """Return what came of each plan, and whether nobody interrupted; then what is under way is brought to its end."""
     stop = threading.Event()
     with ThreadPoolExecutor(len(plans)) as pool:
-        work = [pool.submit(_rounds, driver, protocol, names, rounds, stop) for driver, protocol, names in plans]
+        work = [pool.submit(_rounds, driver, protocol, names, rounds, stop, quiet) for driver, protocol, names in plans]
         try:
             wait(work, return_when=FIRST_EXCEPTION)
         except KeyboardInterrupt:
@@ -121,7 +126,7 @@ def _side_by_side(
 
 
 def _rounds(
-    driver: str, protocol: str, names: list[str], rounds: int, stop: threading.Event
+    driver: str, protocol: str, names: list[str], rounds: int, stop: threading.Event, quiet: bool
 ) -> "tuple[Target, list[Outcome]]":
     from mqproof.harness.crash.report import line
     from mqproof.harness.crash.rounds import crash_broker, disturb
@@ -133,5 +138,6 @@ def _rounds(
                 if stop.is_set():
                     return target, outcomes
                 outcomes.append(disturb(broker, target, name))
-                typer.echo(line(outcomes[-1]))
+                if not quiet:
+                    typer.echo(line(outcomes[-1]))
         return target, outcomes

@@ -1,10 +1,13 @@
 """``mqproof sabotage``: stands between an application and its broker, and lets go wrong what may go wrong."""
 
+import json
+from collections.abc import Mapping
 from contextlib import ExitStack, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
+from mqproof.harness.cli.written import say_json
 
 if TYPE_CHECKING:
     from mqproof.harness.chaos.decisions import Event, Replay
@@ -47,6 +50,7 @@ def sabotage(
     end_after: Annotated[str, typer.Option("--for", metavar="TIME", help="When to end; else by Ctrl-C.")] = "",
     out: Annotated[Path | None, typer.Option(metavar="DIR", help="The run directory.", show_default=False)] = None,
     list_them: Annotated[bool, typer.Option("--list", help="List the faults.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON: an object on each line, --list in one.")] = False,
     ca_file: Annotated[Path | None, typer.Option(help="Authorities that verify the broker (TLS).")] = None,
     insecure: Annotated[bool, typer.Option("--insecure", help="Do not verify the broker's certificate.")] = False,
 ) -> None:
@@ -58,15 +62,16 @@ def sabotage(
     from mqproof.harness.targets.target import BadTarget, Tls
 
     if list_them:
-        _list()
+        _list(as_json)
         return
+    tell = Teller(as_json)
     tls = Tls(ca_file, insecure) if ca_file or insecure else None
     try:
         if not target:
             raise BadTarget("TARGET is missing: the broker's URL, such as amqp://localhost")
         protocol = _protocol(target, plan(target))
         wanted = _scenario(protocol, fault or [], scenario, repeat, (probability, seed, after, only))
-        _stand(target, tls, wanted, listen, seconds(end_after, "--for") if end_after else None, out, repeat)
+        _stand(target, tls, wanted, listen, seconds(end_after, "--for") if end_after else None, out, repeat, tell)
     except (BadTarget, BadScenario, OSError) as error:
         typer.echo(f"mqproof: {error}", err=True)
         raise typer.Exit(USAGE) from None
@@ -116,6 +121,7 @@ def _stand(
     lasts: float | None,
     out: Path | None,
     repeat: Path | None,
+    tell: "Teller",
 ) -> None:
     from mqproof.harness.chaos.saboteur import Saboteur
     from mqproof.harness.run import Run, new_folder
@@ -132,15 +138,14 @@ def _stand(
         run.add_targets([target])
         run.save(folder)
         try:
-            made = Saboteur(target, scenario, port=port, folder=folder, watch=_show, replay=_replay(repeat))
+            made = Saboteur(target, scenario, port=port, folder=folder, watch=tell.event, replay=_replay(repeat))
         except OSError as error:
             raise OSError(f"--listen {port}: {error.strerror or error}") from None
         saboteur = resources.enter_context(made)
         with suppress(KeyboardInterrupt):  # it may come as soon as the greeting can be read
-            _greet(target, saboteur, folder)
+            tell.greeting(target, saboteur, folder)
             _wait(lasts)
-        counts = ", ".join(f"{fault} {count}" for fault, count in saboteur.decisions.met.items())
-        typer.echo(f"{saboteur.decisions.passed} messages passed untouched; {counts or 'no fault met anything'}")
+        tell.end(saboteur.decisions.passed, saboteur.decisions.met)
         run.finish(complete=True)
         run.save(folder)
 
@@ -152,14 +157,33 @@ def _replay(repeat: Path | None) -> "Replay | None":
     return Replay((repeat / TRANSCRIPT).read_text(encoding="utf-8").splitlines()) if repeat else None
 
 
-def _greet(target: "Target", saboteur: "Saboteur", folder: Path) -> None:
-    product = f" ({target.product} {target.version})" if target.product else ""
-    typer.echo(f"connect to {saboteur.host}:{saboteur.port}; the broker is {target.redacted_url}{product}")
-    typer.echo(f"the transcript is in {folder}; Ctrl-C ends")
+class Teller:
+    """Says what happens, for people or as JSON: where to connect, each event, and the sums at the end."""
 
+    def __init__(self, as_json: bool) -> None:
+        self._as_json = as_json
 
-def _show(event: "Event") -> None:
-    typer.echo(event.line)
+    def greeting(self, target: "Target", saboteur: "Saboteur", folder: Path) -> None:
+        """Say where the application connects."""
+        if self._as_json:
+            where = {"host": saboteur.host, "port": saboteur.port, "broker": target.redacted_url}
+            typer.echo(json.dumps({**where, "folder": str(folder)}))
+            return
+        product = f" ({target.product} {target.version})" if target.product else ""
+        typer.echo(f"connect to {saboteur.host}:{saboteur.port}; the broker is {target.redacted_url}{product}")
+        typer.echo(f"the transcript is in {folder}; Ctrl-C ends")
+
+    def event(self, event: "Event") -> None:
+        """Say what a fault met."""
+        typer.echo(event.as_json() if self._as_json else event.line)
+
+    def end(self, passed: int, met: Mapping[str, int]) -> None:
+        """Say how many messages passed, and what each fault met."""
+        if self._as_json:
+            typer.echo(json.dumps({"passed": passed, "met": dict(met)}))
+            return
+        counts = ", ".join(f"{fault} {count}" for fault, count in met.items())
+        typer.echo(f"{passed} messages passed untouched; {counts or 'no fault met anything'}")
 
 
 def _wait(lasts: float | None) -> None:
@@ -176,15 +200,21 @@ def _wait(lasts: float | None) -> None:
         signal.signal(signal.SIGTERM, before)
 
 
-def _list() -> None:
+def _list(as_json: bool) -> None:
     from mqproof.harness.chaos.faults import MESSAGES, TRANSPORT, broker_faults
 
-    groups = {
+    groups: dict[str, Mapping[str, str]] = {
         "messages, AMQP and MQTT": MESSAGES,
         "connections": TRANSPORT,
         "brokers' faults, AMQP": broker_faults("amqp"),
         "brokers' faults, MQTT": broker_faults("mqtt"),
     }
+    if as_json:
+        say_json([
+            {"group": group, "name": name, "says": says}
+            for group, faults in groups.items() for name, says in faults.items()
+        ])  # fmt: skip
+        return
     for title, faults in groups.items():
         typer.echo(f"{title}:")
         for name, says in faults.items():

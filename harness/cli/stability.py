@@ -5,10 +5,12 @@ import shlex
 import subprocess
 import sys
 from collections.abc import Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
+from mqproof.harness.cli.written import say_json
 
 if TYPE_CHECKING:
     from mqproof.harness.run import Run
@@ -46,10 +48,11 @@ def stability(
     ca_file: Annotated[Path | None, typer.Option(help="Authorities that verify the broker (TLS).")] = None,
     insecure: Annotated[bool, typer.Option("--insecure", help="Do not verify the broker's certificate.")] = False,
     out: Annotated[Path | None, typer.Option(metavar="DIR", help="Where the runs lie.", show_default=False)] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print stability.json.")] = False,
 ) -> None:
     """Repeat."""  # replaced by HELP
     from mqproof.harness.run import new_folder
-    from mqproof.harness.stability import FILE, ways
+    from mqproof.harness.stability import FILE, summed_up, ways
 
     words = targets or ["embedded"]
     options = [f"--suite={name}" for name in suite or []] + [f"--patience={patience}"]
@@ -62,14 +65,19 @@ def stability(
         raise typer.Exit(2)
     folder = out or new_folder()
     try:
-        found = _repeated([*words, *options], ways(runs, seed, workers), folder)
+        found = _repeated([*words, *options], ways(runs, seed, workers), folder, quiet=as_json)
     except NotJudged as error:
         typer.echo(f"mqproof: {error}", err=True)
         raise typer.Exit(error.code) from None
     except KeyboardInterrupt:
         typer.echo("mqproof: interrupted: the runs that ended are kept", err=True)
         raise typer.Exit(130) from None
-    result = _conclude(found, folder, _command(words, suite or [], runs, seed))
+    result = summed_up(found, _command(words, suite or [], runs, seed), os.cpu_count() or 1)
+    result.save(folder)
+    if as_json:
+        say_json({**asdict(result), "is_stable": result.is_stable, "folder": str(folder)})
+    else:
+        _say(result, folder)
     raise typer.Exit(0 if result.is_stable else 1)
 
 
@@ -82,7 +90,9 @@ def _command(words: Sequence[str], suites: Sequence[str], runs: int, seed: int) 
     return shlex.join(["mqproof", "stability", *map(redact, words), *named, "--runs", str(runs), *extra])
 
 
-def _repeated(arguments: list[str], plan: "Sequence[Way]", folder: Path) -> "list[tuple[Way, Run]]":
+def _repeated(
+    arguments: list[str], plan: "Sequence[Way]", folder: Path, *, quiet: bool
+) -> "list[tuple[Way, Run]]":
     from mqproof.harness.run import load
     from mqproof.harness.stability import repeat_of
 
@@ -94,7 +104,8 @@ def _repeated(arguments: list[str], plan: "Sequence[Way]", folder: Path) -> "lis
         run = load(where)
         repeat = repeat_of(way.name, run)
         verdicts = ", ".join(f"{count} {name}" for name, count in repeat.verdicts.items())
-        typer.echo(f"{way.name:{width}}  {repeat.tests} tests  {repeat.seconds:5.1f} s  {verdicts}")
+        if not quiet:
+            typer.echo(f"{way.name:{width}}  {repeat.tests} tests  {repeat.seconds:5.1f} s  {verdicts}")
         found.append((way, run))
     return found
 
@@ -119,18 +130,13 @@ def _run(arguments: list[str]) -> None:
         raise NotJudged(process.returncode if process.returncode > 0 else 4, line)
 
 
-def _conclude(found: "list[tuple[Way, Run]]", folder: Path, command: str) -> "Stability":
-    from mqproof.harness.stability import summed_up
-
-    result = summed_up(found, command, os.cpu_count() or 1)
-    result.save(folder)
+def _say(result: "Stability", folder: Path) -> None:
     for kind, differences in (("statement", result.statements), ("test", result.tests)):
         for row in differences:
             counts = ", ".join(f"{count} times {verdict}" for verdict, count in row.verdicts.items())
             typer.echo(f"{kind} {row.id} on {row.target}: {counts}")
     same = "the same verdicts every time" if result.is_stable else "verdicts differ, or a run is not complete"
-    typer.echo(f"{len(found)} runs: {same}; {folder}")
-    return result
+    typer.echo(f"{len(result.repeats)} runs: {same}; {folder}")
 
 
 stability.__doc__ = HELP

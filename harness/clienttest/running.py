@@ -41,18 +41,20 @@ class Trial:
 
 
 def try_client(
-    protocol: str, command: Sequence[str], *, port: int = 0, seconds: float = 30.0, names: Sequence[str] = ()
-) -> Trial:
+    protocol: str, command: Sequence[str], *, port: int = 0, seconds: float = 30.0, names: Sequence[str] = (),
+    output: int | None = None,
+) -> Trial:  # fmt: skip
     """Run ``command`` in the situations of a protocol (those named, or all) and judge it.
 
     ``{host}``, ``{port}`` and ``{url}`` in its words are replaced; MQPROOF_HOST, _PORT, _URL, _PROTOCOL and _SITUATION
-    are set. It is ended after ``seconds``. Raises BadCommand, and OSError when the port is taken.
+    are set. It is ended after ``seconds``. ``output``: the file descriptor where its standard output goes, else ours.
+    Raises BadCommand, and OSError when the port is taken.
     """
     spec, situations = PROTOCOLS[protocol]
     trial = Trial(protocol, spec)
     for situation in situations:
         if not names or situation.name in names:
-            trial.conversations += _play(trial, situation, command, port, seconds)
+            trial.conversations += _play(trial, situation, command, port, seconds, output)
     trial.opinions = judge(protocol, trial.conversations)
     return trial
 
@@ -71,7 +73,7 @@ def judge(protocol: str, conversations: Sequence[Conversation]) -> list[Opinion]
 
 
 def _play(
-    trial: Trial, situation: Situation, command: Sequence[str], port: int, seconds: float
+    trial: Trial, situation: Situation, command: Sequence[str], port: int, seconds: float, output: int | None
 ) -> list[Conversation]:
     heard: list[Conversation] = []
     kind = "amqp" if trial.protocol == "amqp" else "mqtt"
@@ -88,7 +90,7 @@ def _play(
         target = _broker(kind, situation, resources)
         loop = resources.enter_context(ProxyLoop())
         proxy = loop.proxy(target, listen, port=port)
-        ending, when = _run(command, _surroundings(trial.protocol, situation, proxy), seconds)
+        ending, when = _run(command, _surroundings(trial.protocol, situation, proxy), seconds, output)
         trial.endings[situation.name] = ending
     for conversation in heard:  # what a client does that is killed is not its own doing
         conversation.events = [event for event in conversation.events if event.time <= when]
@@ -122,7 +124,7 @@ def _surroundings(protocol: str, situation: Situation, proxy: Proxy) -> dict[str
     }
 
 
-def _run(command: Sequence[str], more: dict[str, str], seconds: float) -> tuple[str, float]:
+def _run(command: Sequence[str], more: dict[str, str], seconds: float, output: int | None) -> tuple[str, float]:
     """Run the command; return how it ended, and until when that was its own doing (monotonic seconds)."""
     words = [
         word.replace("{host}", more["MQPROOF_HOST"]).replace("{port}", more["MQPROOF_PORT"]).replace(
@@ -131,7 +133,9 @@ def _run(command: Sequence[str], more: dict[str, str], seconds: float) -> tuple[
         for word in command
     ]  # fmt: skip
     try:
-        process = subprocess.Popen(words, env={**os.environ, **more}, start_new_session=True, stdin=subprocess.DEVNULL)
+        process = subprocess.Popen(
+            words, env={**os.environ, **more}, start_new_session=True, stdin=subprocess.DEVNULL, stdout=output
+        )
     except OSError as error:
         raise BadCommand(f"{words[0]} cannot be started: {error.strerror}") from None
     try:

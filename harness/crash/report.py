@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Sequence
 from pathlib import Path
+from typing import Any
 
 from mqproof.harness.crash.disruptions import DISRUPTIONS
 from mqproof.harness.crash.handshakes import STEPS
@@ -41,6 +42,19 @@ def line(outcome: Outcome) -> str:
     what = outcome.error or "; ".join(map(str, outcome.problems)) or numbers
     name = f"{outcome.driver} {outcome.protocol}, {outcome.disruption}"
     return f"{name}: {outcome.verdict} ({outcome.seconds:.1f} s) {what}"
+
+
+def plain(outcome: Outcome) -> dict[str, Any]:
+    """Return an outcome as plain data."""
+    return {
+        "target": _target(outcome),
+        "disruption": outcome.disruption,
+        "verdict": str(outcome.verdict),
+        "seconds": round(outcome.seconds, 3),
+        "problems": [str(problem) for problem in outcome.problems],
+        "reason": outcome.error or _reasons(outcome),
+        "numbers": outcome.numbers,
+    }
 
 
 def save(

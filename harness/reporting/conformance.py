@@ -4,7 +4,7 @@ import re
 import shlex
 from collections import Counter
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from mqproof.harness.reporting.scorecard import TITLES, again
@@ -68,6 +68,32 @@ def conformance_page(specs: Sequence[str], runs: Sequence[Run], stabilities: Seq
     for stability in stabilities:
         parts += _stability(stability)
     return "\n".join([*parts, *_again(specs, runs, stabilities)]) + "\n"
+
+
+def conformance_data(
+    specs: Sequence[str], runs: Sequence[Run], stabilities: Sequence[Stability]
+) -> dict[str, Any]:
+    """Return what the page says as plain data: brokers, verdicts by statement and broker, repeats."""
+    brokers, rows = [], []
+    for spec in specs:
+        columns = columns_of(spec, runs)
+        brokers += [
+            {"spec": spec, "broker": column.product, "judged": sorted(column.dates), "tests": len(column.tests)}
+            for column in columns
+        ]
+        rows += [_row_data(statement, columns) for statement in statements(spec)]
+    return {"brokers": brokers, "statements": rows, "repeats": [asdict(stability) for stability in stabilities]}
+
+
+def _row_data(statement: Statement, columns: Sequence[Column]) -> dict[str, Any]:
+    return {
+        "spec": statement.spec,
+        "id": statement.id,
+        "level": statement.level,
+        "testable": statement.testable,
+        "verdicts": {column.product: str(column.verdict(statement)) for column in columns},
+        "reasons": {column.product: reason for column in columns if (reason := column.reason(statement))},
+    }
 
 
 def columns_of(spec: str, runs: Iterable[Run]) -> list[Column]:

@@ -57,6 +57,15 @@ def test_the_same_seed_does_the_same_and_so_does_repeat(amqp_target: Target, tmp
     assert "guest:guest" not in (tmp_path / "a" / "run.json").read_text()
 
 
+def test_as_json_each_line_is_an_object(amqp_target: Target, tmp_path: Path) -> None:
+    words = ["--fault", "duplicate-delivery", "--for", "0.1s", "--json", "--out", str(tmp_path)]
+    done = subprocess.run([*COMMAND, amqp_target.url, *words], capture_output=True, text=True, timeout=60, check=False)
+    where, last = map(json.loads, done.stdout.splitlines())
+    assert (where["host"], where["folder"]) == ("127.0.0.1", str(tmp_path))
+    assert where["port"] > 0
+    assert last == {"passed": 0, "met": {}}
+
+
 @pytest.mark.parametrize(
     ("words", "says"),
     [

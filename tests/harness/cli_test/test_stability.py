@@ -38,9 +38,12 @@ def test_a_quick_run_is_compared_by_test_only():
 def test_repeats_on_the_embedded_broker_say_the_same(tmp_path):
     folder = tmp_path / "repeats"
     arguments = ["stability", "embedded", "--suite", "amqp", "--runs", "2", "-k", TEST, "--workers", "1"]
-    output = CliRunner().invoke(app, [*arguments, "--out", str(folder)])
+    output = CliRunner().invoke(app, [*arguments, "--out", str(folder), "--json"])
     assert output.exit_code == 0, output.output
+    printed = json.loads(output.stdout)
+    assert (printed["is_stable"], printed["folder"]) == (True, str(folder))
     data = json.loads((folder / "stability.json").read_text())
+    assert printed["repeats"] == data["repeats"]
     assert [repeat["name"] for repeat in data["repeats"]] == [
         "run 1", "run 2", "random order, seed 1", "8 workers", "--quick",
     ]  # fmt: skip
