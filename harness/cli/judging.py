@@ -45,6 +45,7 @@ class Wishes:
     examples: int | None
     seed: int
     record: bool
+    evidence: str
     json_out: str
     out: Path | None
     workers: int
@@ -105,6 +106,8 @@ def check(wishes: Wishes) -> Suites:
         raise BadUsage("--patience must be greater than 0")
     if wishes.fail_on not in ("must", "should"):
         raise BadUsage(f"--fail-on {wishes.fail_on}: say must or should")
+    if wishes.evidence not in ("failed", "all"):
+        raise BadUsage(f"--evidence {wishes.evidence}: say failed or all")
     levels = {statement.level.upper() for statement in statements()}
     for level in wishes.levels:
         if level.upper() not in levels:
@@ -153,6 +156,7 @@ def _run_folder(out: Path | None) -> Path:
 
 def _options(wishes: Wishes) -> list[str]:
     options = [f"--mqproof-patience={wishes.patience}", f"--mqproof-fail-on={wishes.fail_on}"]
+    options += [f"--mqproof-evidence={wishes.evidence}"]
     options += [f"--mqproof-statement={identifier}" for identifier in wishes.statements]
     levels = wishes.levels or (QUICK_LEVELS if wishes.quick else ())
     options += [f"--mqproof-level={level}" for level in levels]

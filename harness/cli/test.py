@@ -41,6 +41,9 @@ def test(
     ] = None,
     seed: Annotated[int, typer.Option(min=0, help="Of the random examples.")] = 1,
     record: Annotated[bool, typer.Option("--record", help="Capture the packets.")] = False,
+    evidence: Annotated[
+        str, typer.Option(metavar="failed|all", help="Which tests keep their conversations.")
+    ] = "failed",
     json_out: Annotated[str, typer.Option("--json", metavar="OUT", help="Write run.json there; - prints it.")] = "",
     out: Annotated[Path | None, typer.Option(metavar="DIR", help="The run directory.", show_default=False)] = None,
     workers: Annotated[int, typer.Option(help="Worker processes; 0: as many as cores.", min=0)] = 0,
@@ -58,7 +61,7 @@ def test(
     wishes = Wishes(
         targets=targets or ["embedded"], suites=suite or [], statements=statement or [], levels=level or [],
         sections=section or [], keyword=keyword, quick=quick, shuffle=shuffle, examples=examples, seed=seed,
-        record=record, json_out=json_out, out=out, workers=workers, patience=patience, prefix=prefix,
+        record=record, evidence=evidence, json_out=json_out, out=out, workers=workers, patience=patience, prefix=prefix,
         ca_file=ca_file, insecure=insecure, password_file=password_file, destructive=destructive, fail_on=fail_on,
     )  # fmt: skip
     raise typer.Exit(judge_brokers(wishes))

@@ -56,7 +56,7 @@ def attach(
     summary.append(f"verdict    {verdict}")
     if outcome.expected is not None:
         summary += [f"expected   {outcome.expected}", f"actual     {outcome.actual}"]
-    summary.append(f"reason     {outcome.reason}")
+    summary += [f"reason     {outcome.reason}"] if outcome.reason else []
     again = (target.driver and target.name) or target.redacted_url.replace(":***@", "@")
     summary.append(f"repeat     mqproof test {again} -k {item.name.partition('[')[0]}")
     wires = [wire_data(transcript, secrets) for transcript in transcripts]

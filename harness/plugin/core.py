@@ -101,7 +101,10 @@ class Controller:
     def pytest_configure_node(self, node: Any) -> None:
         """Send the state to one worker."""
         state = state_of(self.config)
-        sent = (state.targets, state.faults, state.prefix, state.run_dir, state.destructive, state.fail_on_should)
+        sent = (
+            state.targets, state.faults, state.prefix, state.run_dir, state.destructive, state.fail_on_should,
+            state.keeps_all_evidence,
+        )  # fmt: skip
         node.workerinput["mqproof"] = pickle.dumps(sent)
 
 
@@ -114,9 +117,9 @@ def _from_options(config: pytest.Config) -> Mqproof:
         run_dir=run_folder(option.mqproof_run),
         destructive=option.mqproof_destructive,
         fail_on_should=option.mqproof_fail_on == "should",
+        keeps_all_evidence=option.mqproof_evidence == "all",
     )
 
 
 def _received(workerinput: dict[str, Any]) -> Mqproof:
-    targets, faults, prefix, run_dir, destructive, fail_on_should = pickle.loads(workerinput["mqproof"])
-    return Mqproof(targets, faults, prefix, run_dir, destructive, fail_on_should, worker=workerinput["workerid"])
+    return Mqproof(*pickle.loads(workerinput["mqproof"]), worker=workerinput["workerid"])

@@ -44,6 +44,12 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         default="must",
         help="weakest level whose deviation fails a test (default: must)",
     )
+    group.addoption(
+        "--mqproof-evidence",
+        choices=("failed", "all"),
+        default="failed",
+        help="which tests keep their conversations: those that do not conform (default), or all",
+    )
     group.addoption("--mqproof-statement", action="append", default=[], metavar="ID", help="only tests of a statement")
     group.addoption("--mqproof-level", action="append", default=[], metavar="LEVEL", help="only tests of a level")
     group.addoption("--mqproof-shuffle", type=int, default=None, metavar="SEED", help="run the tests in random order")

@@ -32,6 +32,7 @@ class Record:
     outcome: Outcome = field(default_factory=lambda: Outcome(Verdict.CONFORMS))
     duration: float = 0.0
     judgement: Judgement | None = None
+    is_shown: bool = False
 
 
 record_key = pytest.StashKey[Record]()
@@ -130,9 +131,10 @@ class Running:
         is_failed_end = call.excinfo is not None and call.when in ("setup", "call")
         if is_failed_end and isinstance(call.excinfo.value, pytest.skip.Exception):  # type: ignore[union-attr]
             self._note_plain_skip(record, str(call.excinfo.value))  # type: ignore[union-attr]
-        if report.failed or is_failed_end:
+        is_last = call.when == "teardown"
+        if report.failed or is_failed_end or (is_last and self.state.keeps_all_evidence and not record.is_shown):
             self._show(item, record, report)
-        if call.when == "teardown":
+        if is_last:
             report.user_properties.append((PROPERTY, self._data(item, record)))
         return report
 
@@ -180,6 +182,7 @@ class Running:
             record.outcome = Outcome(Verdict.INCONCLUSIVE, f"the test skipped itself: {reason}")
 
     def _show(self, item: pytest.Item, record: Record, report: pytest.TestReport) -> None:
+        record.is_shown = True
         transcripts = item.stash.get(transcripts_key, [])
         if report.longrepr is not None and masked(report.longreprtext, self.secrets) != report.longreprtext:
             report.longrepr = masked(report.longreprtext, self.secrets)  # a traceback shows arguments
@@ -202,7 +205,8 @@ class Running:
             **judgement.plain(),
         }
         transcripts = item.stash.get(transcripts_key, [])
-        if self.state.run_dir is not None and transcripts and judgement.outcome is not Verdict.CONFORMS:
+        is_kept = self.state.keeps_all_evidence or judgement.outcome is not Verdict.CONFORMS
+        if self.state.run_dir is not None and transcripts and is_kept:
             data["transcript"] = save_transcripts(self.state.run_dir, record.test, transcripts, self.secrets)
         masked: dict[str, Any] = masked_data(data, self.secrets)
         return masked

@@ -16,7 +16,8 @@ class Mqproof:
     """The state of a run in this process; under xdist the controller's copy travels to the workers.
 
     ``faults``: for a target behind a saboteur, the statements that its fault breaks; only tests of those and the
-    sanity tests run on it. ``run_dir``: where evidence goes, or None.
+    sanity tests run on it. ``run_dir``: where evidence goes, or None. ``keeps_all_evidence``: also that of tests that
+    conform.
     """
 
     targets: list[Target] = field(default_factory=list)
@@ -25,6 +26,7 @@ class Mqproof:
     run_dir: Path | None = None
     destructive: bool = False
     fail_on_should: bool = False
+    keeps_all_evidence: bool = False
     worker: str = "main"
     resources: ExitStack = field(default_factory=ExitStack)
     counter: int = 0

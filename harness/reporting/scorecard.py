@@ -111,11 +111,9 @@ def _cell(statement: Statement, column: dict[str, Any]) -> dict[str, Any]:
     if row is None:
         return {"v": Verdict.UNTESTED}
     cell: dict[str, Any] = {"v": merge([Verdict(row["verdict"])]), "tests": row["tests"]}
-    if row["verdict"] == Verdict.CONFORMS and not row["reason"]:
-        return cell
     cell |= {name: row[name] for name in ("expected", "actual", "reason") if row.get(name)}
-    cell["evidence"] = _evidence(row, column)
-    return cell
+    evidence = _evidence(row, column)
+    return cell | {"evidence": evidence} if evidence or row["verdict"] != Verdict.CONFORMS or row["reason"] else cell
 
 
 def _evidence(row: dict[str, Any], column: dict[str, Any]) -> list[dict[str, str]]:

@@ -77,6 +77,24 @@ def test_junit_and_allure_results_lie_beside_it(good_run):
     assert {("epic", "AMQP 0-9-1"), ("feature", "Topic Exchange"), ("severity", "critical")} <= labels
     assert {("target", "embedded-amqp")} <= labels
     assert all(not result.get("attachments") for result in results)
+    assert not (folder / "run" / "evidence").exists()
+
+
+def test_tests_that_conform_keep_their_conversations_when_asked(tmp_path):
+    words = ("--statement", "amqp-0-9-1:connection.tune.frame-max/minimum", "--workers", "2", "--out", "run")
+    result = mqproof(tmp_path, "test", "embedded-amqp", *words, "--evidence", "all")
+    assert result.returncode == 0, result.stdout + result.stderr
+    run = json.loads((tmp_path / "run" / "run.json").read_text())
+    assert all((tmp_path / "run" / test["transcript"]).is_file() for test in run["tests"])
+    for path in (tmp_path / "run" / "allure-results").glob("*-result.json"):
+        attachments = json.loads(path.read_text())["attachments"]
+        names = [attachment["name"] for attachment in attachments]
+        assert {"verdict", "conversation", "capture"} <= set(names)
+        assert len(names) == len(set(names))
+        (verdict,) = [one["source"] for one in attachments if one["name"] == "verdict"]
+        assert "verdict    conforms\nrepeat" in (path.parent / verdict).read_text()
+    assert mqproof(tmp_path, "scorecard", "run").returncode == 0
+    assert '"svg"' in (tmp_path / "run" / "scorecard.html").read_text()
 
 
 def test_nothing_is_left_in_the_users_folder(good_run):
