@@ -136,7 +136,7 @@ def consume(buf: Octets, at: int, take: int, phase: int, d: int, s: Words, m: Oc
     if phase in (CONTENT, SHORT_LENGTH) or (phase == STEP and step in (w.STEP_TAG, w.STEP_BITS)):
         value = s[d + w.D_VALUE]
         for i in range(take):
-            value = (value & 0xFFFFFFFFFFFFFF) << 8 | buf[at + i]
+            value = (value & 0x7FFFFFFFFFFFFF) << 8 | buf[at + i]  # the words of ``s`` have a sign
         s[d + w.D_VALUE] = value
     book(s, s[d + w.D_CLASS], layer, take)
 

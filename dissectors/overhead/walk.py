@@ -99,15 +99,15 @@ def tcp_packet(buf: Octets, at: int, end: int, s: Words, m: Octets) -> None:
         s[w.CLASS_PACKETS + CLASS_UNDECODED] += 1
         return
     s[w.TCP_PACKETS] += 1
-    s[w.H_LINK] = s[w.L3] - at
-    s[w.H_IP] = l4 - s[w.L3]
-    s[w.H_TCP] = 20
-    s[w.H_OPTIONS] = header - 20
-    s[w.H_PADDING] = max(0, end - s[w.L4_END])
     c = find_connection(buf, s)
     if reborn(buf, c, s):
         finish_connection(c, s, m)
         clear(s, c)
+    s[w.H_LINK] = s[w.L3] - at  # not before: what waited in the old connection has headers of its own
+    s[w.H_IP] = l4 - s[w.L3]
+    s[w.H_TCP] = 20
+    s[w.H_OPTIONS] = header - 20
+    s[w.H_PADDING] = max(0, end - s[w.L4_END])
     s[c + w.C_LAST] = s[w.PACKETS]
     s[c + w.C_LAST_TIME] = s[w.R_TIME]
     d = direction(c, s[w.SIDE])

@@ -161,6 +161,19 @@ def test_ports_that_are_used_again_are_a_new_connection(account: Accounting) -> 
     assert result["tcp"]["connections"] == 2
 
 
+def test_ports_that_are_used_again_while_segments_wait_behind_a_hole(account: Accounting) -> None:
+    """The old connection's packets have shorter headers than the SYN: each must be booked with its own."""
+    old, new = Conversation(), Conversation(first=(90000, 90000), options=bytes(12))
+    opening, segments = opened(old), old.say(CLIENT, publishes(5), size=107)
+    syn, *others = new.open()
+    syn = syn[:16] + (len(syn) - 14 + 20).to_bytes(2) + syn[18:46] + b"\xa0" + syn[47:] + bytes(20)
+    packets = [*opening, *segments[:2], *segments[3:], syn, *others]
+    result = account(packets)
+    assert result["bytes"]["captured"] == sum(map(len, packets))
+    assert result["bytes"]["by_layer"]["tcp_options"] == 20 + 12
+    assert (result["tcp"]["gaps"], published(result)) == (1, 4)
+
+
 def test_more_connections_than_the_walk_begins_with(account: Accounting) -> None:
     packets = []
     for port in range(1000, 1700):
