@@ -119,6 +119,6 @@ def find_transport_6(buf: Octets, end: int, s: Words) -> int:
             size = (buf[at + 1] + 1) * 8
         kind = buf[at] + 0
         at += size
-    s[w.L4] = at
+    s[w.L4] = min(at, end)  # an extension header may claim more than the packet has
     s[w.IP_PROTOCOL] = kind
     return 1 if at <= end and at <= s[w.L4_END] else 0

@@ -202,6 +202,12 @@ def test_other_protocols_are_booked_and_not_decoded(account: Accounting) -> None
     assert layers["undecoded"] == 0
 
 
+def test_an_extension_header_that_claims_more_than_the_packet_has(account: Accounting) -> None:
+    packet = bytes(12) + b"\x86\xdd" + b"\x60\0\0\0\0\x20\0\x40" + bytes(32) + b"\x06\xff" + bytes(30)
+    layers = account([packet])["bytes"]["by_layer"]
+    assert (layers["link"], layers["ip"], layers["other"]) == (14, 40 + 32, 0)
+
+
 def test_padding_of_short_ethernet_frames(account: Accounting) -> None:
     talk = Conversation()
     packets = [data + bytes(max(0, 60 - len(data))) for data in talk.open()]
