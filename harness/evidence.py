@@ -4,6 +4,8 @@ import hashlib
 import json
 import re
 from collections.abc import Iterable
+from functools import cache
+from html import escape
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
@@ -27,11 +29,9 @@ def secrets_of(targets: Iterable[Target]) -> tuple[str, ...]:
 
 
 def masked(text: str, secrets: Iterable[str]) -> str:
-    """Return ``text`` without the secrets, also where they are escaped as in a URL, in JSON or in Python's repr."""
+    """Return ``text`` without the secrets, also where they are escaped: as in a URL, Python's repr, JSON or HTML."""
     for secret in secrets:
-        for form in sorted(_forms(secret), key=len, reverse=True):
-            pattern = re.escape(form)
-            text = re.sub(pattern if len(form) >= SHORT else rf"(?<!\w){pattern}(?!\w)", MASK, text)
+        text = _pattern(secret).sub(MASK, text)
     return text
 
 
@@ -113,7 +113,21 @@ def _line_data(line: Line, secrets: tuple[str, ...]) -> dict[str, Any]:
     }
 
 
+@cache
+def _pattern(secret: str) -> re.Pattern[str]:
+    """Return what finds a secret in all its forms, the longest first."""
+    parts = []
+    for form in sorted(_forms(secret), key=len, reverse=True):
+        part = re.escape(form)
+        parts.append(part if len(form) >= SHORT else rf"(?<!\w){part}(?!\w)")
+    return re.compile("|".join(parts) or "(?!)")
+
+
 def _forms(secret: str) -> set[str]:
-    forms = {secret, quote(secret, safe=""), quote(secret), json.dumps(secret)[1:-1], repr(secret)[1:-1]}
-    forms.add(repr(secret.encode())[2:-1])
+    """Return what a secret looks like in texts; a repr in JSON is escaped twice."""
+    written = {secret, quote(secret, safe=""), quote(secret), repr(secret)[1:-1], repr(secret.encode())[2:-1]}
+    forms = set(written)
+    for text in written:
+        forms |= {json.dumps(text)[1:-1], json.dumps(text, ensure_ascii=False)[1:-1]}
+        forms |= {escape(text), escape(text, quote=False)}
     return forms - {""}

@@ -1,12 +1,12 @@
 """What Allure shows of a test: the specification as epic, the section as feature, the statement as story."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import allure_commons
 import pytest
 from allure_commons.logger import AllureFileLogger
 from allure_commons.model2 import Parameter, TestResult
-from mqproof.harness.evidence import as_text, masked, wire_data
+from mqproof.harness.evidence import as_text, masked, secrets_of, wire_data
 from mqproof.harness.plugin.accusation import Outcome
 from mqproof.harness.plugin.selection import claims, target_name
 from mqproof.harness.plugin.state import options, state_of
@@ -70,8 +70,17 @@ def attach(
         allure.attach(capture, "capture", PCAP, "pcapng")
 
 
-class ResultsOnly(AllureFileLogger):
-    """Writes results and attachments, but no file for each fixture: those are most of the files, and say nothing."""
+class Results(AllureFileLogger):
+    """Writes results with every secret masked: Allure takes what an exception says from the exception itself.
+
+    ``secrets`` is called when the first result is written. With ``leaves_out_fixtures`` there is no file for each
+    fixture: those are most of the files, and say nothing.
+    """
+
+    def __init__(self, folder: str, secrets: Callable[[], tuple[str, ...]], leaves_out_fixtures: bool) -> None:
+        super().__init__(folder)  # type: ignore[no-untyped-call]
+        self._secrets = secrets
+        self._leaves_out_fixtures = leaves_out_fixtures
 
     @allure_commons.hookimpl
     def report_result(self, result: TestResult) -> None:
@@ -80,19 +89,27 @@ class ResultsOnly(AllureFileLogger):
         if len(told) < len(result.parameters):
             case = result.name.partition("[")[2].removesuffix("]")
             result.parameters = [*told, Parameter(name="case", value=case)]
+        if result.statusDetails is not None:
+            for name in ("message", "trace"):
+                text = getattr(result.statusDetails, name)
+                setattr(result.statusDetails, name, text and masked(text, self._secrets()))
         super().report_result(result)  # type: ignore[no-untyped-call]
 
     @allure_commons.hookimpl
     def report_container(self, container: object) -> None:
-        """Leave it out."""
+        """Write it, unless fixtures are left out."""
+        if not self._leaves_out_fixtures:
+            super().report_container(container)  # type: ignore[no-untyped-call]
 
 
-def leave_out_fixtures(config: pytest.Config) -> None:
-    """Put :class:`ResultsOnly` in the place of Allure's own writer until pytest ends."""
+def take_over_writing(config: pytest.Config) -> None:
+    """Put :class:`Results` in the place of Allure's own writer until pytest ends."""
     manager = allure_commons.plugin_manager
+    state = state_of(config)
+    is_run = state.run_dir is not None
     for writer in [plugin for plugin in manager.get_plugins() if type(plugin) is AllureFileLogger]:
         name = manager.get_name(writer)
-        ours = ResultsOnly(options(config).allure_report_dir)  # type: ignore[no-untyped-call]
+        ours = Results(options(config).allure_report_dir, lambda: secrets_of(state.targets), is_run)
         manager.unregister(writer)
         manager.register(ours, name)
 
@@ -100,7 +117,7 @@ def leave_out_fixtures(config: pytest.Config) -> None:
             manager.unregister(ours)
             manager.register(writer, name)
 
-        state_of(config).resources.callback(restore)
+        state.resources.callback(restore)
 
 
 def _rank(severity: str) -> int:

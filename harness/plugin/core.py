@@ -46,10 +46,10 @@ class Core:
     def pytest_sessionstart(self) -> None:
         """Open the targets, unless the controller has done so. Raises UsageError, and Exit for what is unreachable."""
         state = state_of(self.config)
-        if state.run_dir is not None and getattr(options(self.config), "allure_report_dir", None):
-            from mqproof.harness.plugin.allure_labels import leave_out_fixtures
+        if getattr(options(self.config), "allure_report_dir", None):
+            from mqproof.harness.plugin.allure_labels import take_over_writing
 
-            leave_out_fixtures(self.config)
+            take_over_writing(self.config)
         if hasattr(self.config, "workerinput"):
             return
         targets = self.config.hook.pytest_mqproof_targets(config=self.config) or []

@@ -1,5 +1,6 @@
 """No secret reaches a file, however it was escaped on the way."""
 
+import html
 import json
 from urllib.parse import quote
 
@@ -24,7 +25,13 @@ SECRETS = ["hunter2", "pa ss", 'quo"te\\', "ü€", "a'b", "x"]
 
 
 @pytest.mark.parametrize("secret", SECRETS)
-@pytest.mark.parametrize("escape", [str, quote, json.dumps, repr, lambda text: repr(text.encode())])
+@pytest.mark.parametrize(
+    "escape",
+    [
+        str, quote, json.dumps, repr, html.escape, lambda text: repr(text.encode()),
+        lambda text: json.dumps(repr(text)), lambda text: html.escape(repr(text)),
+    ],
+)  # fmt: skip
 def test_a_secret_is_masked_in_every_escaping(secret, escape):
     text = f"login as {escape(secret)} now"
     assert escape(secret).strip("'\"b") not in masked(text, [secret]).replace("login as", "").replace("now", "")
