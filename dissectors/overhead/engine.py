@@ -16,6 +16,7 @@ Snapshot = Callable[[Callable[[], Summary]], None]
 DecodeAs = Mapping[int, int]
 GROWTH: Final = 4
 WORTH_COMPILING: Final = 150 << 20  # octets that the uncompiled kernels need about as long for as the compiler
+WORTH_LOADING: Final = 1 << 18  # octets, compressed or not, walked in less time than it takes to load the machine code
 
 
 class Plain:
@@ -48,20 +49,30 @@ class Plain:
 
 
 def choose(name: str) -> Any:
-    """Return the engine for a capture: compiled where the machine code is there, or worth waiting for.
+    """Return the engine for a capture: compiled where the machine code is worth loading, or worth waiting for.
 
-    For a small capture that it would hold up, the machine code is made in the background, for next time.
+    For a capture that it would hold up, the machine code is made in the background, for next time.
     """
     from mqproof.dissectors.overhead import compiled
 
+    size = _size(name)
+    if size is not None and size < WORTH_LOADING:
+        return Plain()
     if compiled.is_ready():
         return compiled.Compiled()
     if not compiled.available():
         return Plain()
-    if name != "-" and os.path.isfile(name) and os.path.getsize(name) > WORTH_COMPILING:
+    if size is not None and size > WORTH_COMPILING:
         return compiled.Compiled()
     compiled.prepare_in_background()
     return Plain()
+
+
+def _size(name: str) -> int | None:
+    """Return the octets of a file, 0 where there is none; None for what has no size: a pipe, an interface."""
+    if name == "-" or (os.path.exists(name) and not os.path.isfile(name)):
+        return None
+    return os.path.getsize(name) if os.path.isfile(name) else 0
 
 
 def analyze(
@@ -74,7 +85,7 @@ def analyze(
     read so far, ``snapshot`` gets the account as far as it goes, after each reading. ``decode_as``: ports and what is
     spoken there (a protocol of ``state``), where the content should not tell. Raises CaptureError.
     """
-    runner = engine or choose(name)
+    runner = engine or choose("-" if file else name)
     s = runner.s
     install(s)
     tell_ports(s, decode_as or {})

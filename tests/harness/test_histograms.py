@@ -15,7 +15,7 @@ def recorded(values: list[int]) -> Latencies:
     return latencies
 
 
-@settings(deadline=None, max_examples=40)
+@settings(deadline=None, max_examples=12)
 @given(samples)
 def test_percentiles_are_right_to_three_digits(values: list[int]) -> None:
     ordered = sorted(values)
@@ -26,7 +26,7 @@ def test_percentiles_are_right_to_three_digits(values: list[int]) -> None:
     assert sum(count for _, count in latencies.distribution()) == len(values)
 
 
-@settings(deadline=None, max_examples=40)
+@settings(deadline=None, max_examples=12)
 @given(samples, samples)
 def test_merged_after_a_journey_is_as_recorded_in_one(left: list[int], right: list[int]) -> None:
     merged = Latencies()

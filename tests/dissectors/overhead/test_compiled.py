@@ -6,9 +6,9 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from mqproof.dissectors.overhead import compiled
+from mqproof.dissectors.overhead import compiled, engine
 from mqproof.dissectors.overhead.account import as_json
-from mqproof.dissectors.overhead.engine import Plain, analyze
+from mqproof.dissectors.overhead.engine import WORTH_LOADING, Plain, analyze, choose
 from mqproof.dissectors.packets.pcap import Packet, read_packets, write_packets
 
 CAPTURES = sorted((Path(__file__).parents[3] / "captures").glob("*.pcapng"))
@@ -16,8 +16,8 @@ pytestmark = pytest.mark.skipif(not compiled.available(), reason="numba is not i
 
 
 def both(path: Path) -> Iterator[object]:
-    for engine in (Plain(), compiled.Compiled()):
-        summary = analyze(str(path), engine=engine)
+    for kernels in (Plain(), compiled.Compiled()):
+        summary = analyze(str(path), engine=kernels)
         yield as_json(summary, top=1000)
 
 
@@ -66,6 +66,31 @@ def test_octets_that_are_no_packets(tmp_path: Path) -> None:
     write_packets(tmp_path / "noise", packets, 1)
     plain, fast = both(tmp_path / "noise")
     assert plain == fast
+
+
+@pytest.mark.parametrize(
+    ("octets", "name"), [(0, "python"), (WORTH_LOADING - 1, "python"), (WORTH_LOADING, "compiled"), (None, "python")]
+)
+def test_a_small_capture_does_not_wait_for_machine_code(tmp_path: Path, octets: int | None, name: str) -> None:
+    compiled.load()
+    if octets is not None:
+        with (tmp_path / "capture").open("wb") as file:
+            file.truncate(octets)
+    assert choose(str(tmp_path / "capture")).name == name
+
+
+@pytest.mark.parametrize("name", ["-", "/dev/null"])
+def test_what_has_no_size_is_walked_by_machine_code(name: str) -> None:
+    compiled.load()
+    assert choose(name).name == "compiled"
+
+
+def test_a_live_capture_is_walked_by_machine_code(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[str] = []
+    monkeypatch.setattr(engine, "choose", lambda name: asked.append(name) or Plain())
+    with CAPTURES[0].open("rb") as file:
+        analyze("lo", file=file)
+    assert asked == ["-"]
 
 
 def test_machine_code_of_other_sources_is_never_used(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

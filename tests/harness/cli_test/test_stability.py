@@ -2,6 +2,7 @@
 
 import json
 
+import pytest
 from mqproof.harness.cli.main import app
 from mqproof.harness.run import Run
 from mqproof.harness.stability import Way, load_stability, summed_up
@@ -35,6 +36,7 @@ def test_a_quick_run_is_compared_by_test_only():
     assert summed_up(found, "c", 2).is_stable
 
 
+@pytest.mark.whole_run
 def test_repeats_on_the_embedded_broker_say_the_same(tmp_path):
     folder = tmp_path / "repeats"
     arguments = ["stability", "embedded", "--suite", "amqp", "--runs", "2", "-k", TEST, "--workers", "1"]
