@@ -2,6 +2,8 @@
 
 import pickle
 import random
+from contextlib import ExitStack
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -101,11 +103,7 @@ class Controller:
     def pytest_configure_node(self, node: Any) -> None:
         """Send the state to one worker."""
         state = state_of(self.config)
-        sent = (
-            state.targets, state.faults, state.prefix, state.run_dir, state.destructive, state.fail_on_should,
-            state.keeps_all_evidence,
-        )  # fmt: skip
-        node.workerinput["mqproof"] = pickle.dumps(sent)
+        node.workerinput["mqproof"] = pickle.dumps(replace(state, resources=ExitStack()))  # brokers stay here
 
 
 def _from_options(config: pytest.Config) -> Mqproof:
@@ -122,4 +120,5 @@ def _from_options(config: pytest.Config) -> Mqproof:
 
 
 def _received(workerinput: dict[str, Any]) -> Mqproof:
-    return Mqproof(*pickle.loads(workerinput["mqproof"]), worker=workerinput["workerid"])
+    state: Mqproof = pickle.loads(workerinput["mqproof"])
+    return replace(state, worker=workerinput["workerid"], resources=ExitStack())
