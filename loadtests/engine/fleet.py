@@ -55,7 +55,7 @@ class FleetOfDevices:
     outstanding = settled = refused = 0
 
     def __init__(self, stage: "Stage") -> None:
-        self.stage = stage
+        self.stage, self.number = stage, stage.part.index
         self.devices = [Device(number) for number in stage.part.of(stage.traffic.publishers)]
         self.sent = 0
         self.is_done = False
@@ -147,7 +147,8 @@ class FleetOfDevices:
         self.is_done = True
 
     def _hold(self, table: Timetable) -> None:
-        table = Timetable(self.stage.traffic.phases, self.stage.part.count, time.monotonic_ns())
+        part = self.stage.part
+        table = Timetable(self.stage.traffic.phases, part.count, time.monotonic_ns(), part.index)
         while not self.stage.ended.is_set() and time.monotonic_ns() < table.end:
             count, intended, step = table.due(self.sent, time.monotonic_ns())
             for index in range(count):

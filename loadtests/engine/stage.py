@@ -110,8 +110,9 @@ class Stage:
         """Start to publish."""
         start = time.monotonic_ns()
         self.book.started = self.moment = start / 1e9
+        traffic = self.traffic
         for source in self.sources:
-            self._publishers.spawn(source.run, Timetable(self.traffic.phases, self.traffic.publishers, start))
+            self._publishers.spawn(source.run, Timetable(traffic.phases, traffic.publishers, start, source.number))
         self._publishers.spawn(self._sample)
 
     def end(self) -> None:
