@@ -235,6 +235,8 @@ class Ledger:
         if by_limit := min(causes[UNEXPLAINED], self.dropped_by_broker):
             causes[UNEXPLAINED] -= by_limit
             causes[LIMIT] += by_limit
+            confirmed_lost = min(confirmed_lost, causes[UNEXPLAINED])
+            examples = examples if causes[UNEXPLAINED] else []
         unexpected, distinct = self._judge_arrivals()
         return Findings(
             published=sum(len(books.sent) for books in self.publishers.values()),

@@ -8,7 +8,8 @@ from urllib.parse import unquote, urlsplit
 from urllib.request import Request, urlopen
 
 import gevent
-from mqproof.dissectors.mqtt.codec import Publish, Suback, Subscribe, Subscription, encode
+from gevent.event import Event
+from mqproof.dissectors.mqtt.codec import Pingreq, Pingresp, Publish, Suback, Subscribe, Subscription, encode
 from mqproof.harness.targets.target import Target
 from mqproof.loadtests.engine.mqtt import VERSION, MqttWire
 from mqproof.loadtests.engine.names import Names
@@ -20,6 +21,8 @@ SYS = {  # topic below $SYS/broker/ -> what it says
     "heap/current": "broker_memory",
     "messages/stored": "stored",
 }
+# The last of Mosquitto's counters, and one that always changes: what came before it is as of now.
+LAST_OF_A_ROUND = "$SYS/broker/bytes/sent"
 PROMETHEUS = {  # names of metrics -> what their sum says
     "rabbitmq_connections": "connections",
     "rabbitmq_queue_messages": "depth",
@@ -41,11 +44,14 @@ class SysTopics:
     def __init__(self, target: Target) -> None:
         self._target = target
         self.values: dict[str, float] = {}
+        self.rounds = 0  # how often the broker has told all of them since the start
+        self._is_known = Event()  # what they were at the start
         self._greenlet: Any = None
 
     def start(self) -> None:
-        """Subscribe; a broker that has none, or does not show them, leaves the values empty."""
+        """Subscribe, and wait for what stood there before; a broker that shows nothing leaves the values empty."""
         self._greenlet = gevent.spawn(self._run)
+        self._is_known.wait(SECONDS)
 
     def stop(self) -> None:
         """Disconnect."""
@@ -69,8 +75,9 @@ class SysTopics:
     def _run(self) -> None:
         try:
             wire = MqttWire(self._target, Scratch(), Names("").client_id("y", 0), buffer=65536)
-            filters = tuple(Subscription(f"$SYS/broker/{topic}", 0) for topic in SYS)
-            wire.send(encode(Subscribe(1, filters), VERSION))
+            topics = [*(f"$SYS/broker/{topic}" for topic in SYS), LAST_OF_A_ROUND]
+            filters = tuple(Subscription(topic, 0) for topic in topics)
+            wire.send(encode(Subscribe(1, filters), VERSION) + encode(Pingreq(), VERSION))
             wire.socket.settimeout(None)
             while True:
                 packet = wire.answer()
@@ -78,10 +85,16 @@ class SysTopics:
                     self._note(packet)
                 elif isinstance(packet, Suback) and all(code > 2 for code in packet.reason_codes):
                     return
+                elif isinstance(packet, Pingresp):
+                    self._is_known.set()
         except Broken:
             return
+        finally:
+            self._is_known.set()
 
     def _note(self, packet: Publish) -> None:
+        if packet.topic == LAST_OF_A_ROUND and not packet.retain:
+            self.rounds += 1
         name = SYS.get(packet.topic.removeprefix("$SYS/broker/"))
         try:
             if name is not None:

@@ -150,6 +150,7 @@ def test_what_a_broker_says_that_it_dropped_is_its_limit(load: Load, tmp_path: P
     found = result["ledger"]
     assert found["lost"] > 100
     assert set(found["lost_by_cause"]) == {LIMIT}
+    assert (found["confirmed_lost"], found["examples"]) == (0, [])
 
 
 def test_trace_tells_the_fate_of_every_message(embedded: LocalBroker, load: Load, tmp_path: Path) -> None:
