@@ -144,14 +144,14 @@ def http_done(c: int, d: int, s: Words) -> None:
     book(s, SETUP, w.WEBSOCKET, s[d + w.D_O_HELD])
     s[d + w.D_O_HELD] = 0
     if s[d + w.D_O_KIND] & REFUSED:
-        s[c + w.C_PROTOCOL] = w.PLAIN_OTHER
+        refuse(c, s)
         return
     begin(d, s)
     mqtt.begin(d, s)
 
 
 def refuse(c: int, s: Words) -> None:
-    """It is HTTP and no more: other protocols' octets."""
+    """It is HTTP and no more: other protocols' octets, and so is what either side had begun."""
     s[c + w.C_PROTOCOL] = w.PLAIN_OTHER
     for side in range(2):
         d = c + w.CONN_HEAD + side * w.DIRECTION_WORDS

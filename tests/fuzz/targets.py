@@ -3,6 +3,7 @@
 import contextlib
 import io
 import struct
+import tempfile
 from collections.abc import Callable
 from typing import Any, Final
 
@@ -10,10 +11,15 @@ from mqproof.dissectors.amqp import codec as amqp
 from mqproof.dissectors.errors import Malformed
 from mqproof.dissectors.mqtt import codec as mqtt
 from mqproof.dissectors.mqtt.tables import Version
+from mqproof.dissectors.overhead import compiled
 from mqproof.dissectors.overhead.account import as_json
-from mqproof.dissectors.overhead.engine import Plain, analyze
+from mqproof.dissectors.overhead.engine import analyze
+from mqproof.dissectors.overhead.summary import Summary
+from mqproof.dissectors.overhead.views import look
 from mqproof.dissectors.packets.craft import BROKER, CLIENT, LINKS, Conversation
-from mqproof.dissectors.packets.pcap import CaptureError
+from mqproof.dissectors.packets.pcap import CaptureError, read_packets
+
+from arrays import Cleared  # isort: skip
 
 
 def decoded(make: Callable[[], Any], data: bytes, size: int) -> list[str]:
@@ -49,17 +55,52 @@ def codec_mqtt(data: bytes) -> None:
         assert whole == decoded(lambda version=version: mqtt.Decoder(version), data, 1)  # type: ignore[misc]
 
 
-def walked(data: bytes, engine: Any) -> Any:
+class Stutter(io.BytesIO):
+    """A file that gives a few octets at a time, as a pipe may; it cannot be rewound."""
+
+    def seekable(self) -> bool:
+        """No."""
+        return False
+
+    def readinto(self, target: Any) -> int:
+        """Read up to so many octets as the octet at this place says."""
+        size = self.getbuffer()[min(self.tell(), len(self.getbuffer()) - 1)] * 7 + 1 if len(self.getbuffer()) else 1
+        return super().readinto(memoryview(target)[:size])
+
+
+def summed(data: bytes, engine: Any, *, stutter: bool = False) -> Summary:
+    """Return the summary of a capture file's octets; its books are checked."""
+    file = Stutter(data) if stutter else io.BytesIO(data)
+    if not stutter:
+        file.seekable = lambda: False  # type: ignore[method-assign]
+    summary = analyze("fuzzed", engine=engine, file=file)
+    assert sum(summary.account) == summary.counters["captured"] - summary.counters["made_up"]
+    assert min(summary.account) >= 0 <= min(summary.counters.values())
+    return summary
+
+
+def walked(data: bytes, engine: Any, *, stutter: bool = False) -> Any:
     """Return the account of a capture file's octets; its books are checked on the way."""
-    file = io.BytesIO(data)
-    file.seekable = lambda: False  # type: ignore[method-assign]
-    return as_json(analyze("fuzzed", engine=engine, file=file))
+    return as_json(summed(data, engine, stutter=stutter), top=1000)
+
+
+def agree(data: bytes, *, views: bool = False) -> None:
+    """A pcap or pcapng file: one account, compiled or not, whole or piece by piece; the slow reading gets through."""
+    account = walked(data, Cleared(), stutter=True)
+    if compiled.available():
+        assert account == walked(data, compiled.Compiled())
+    if views:
+        with tempfile.NamedTemporaryFile() as file:
+            file.write(data)
+            file.flush()
+            looked = look([("fuzzed", read_packets(file.name))])
+        assert sum(group["bytes"] for group in looked.messages["groups"].values()) <= account["bytes"]["captured"] + 9
 
 
 def reader(data: bytes) -> None:
     """Any file: refused in one line, or read as far as it makes sense."""
     with contextlib.suppress(CaptureError):
-        account = walked(data, Plain())
+        account = walked(data, Cleared())
         for entry in account["files"]:
             assert entry["stopped_at"] is None or 0 <= entry["stopped_at"] <= entry["bytes"]
 
@@ -91,7 +132,12 @@ def capture(data: bytes) -> bytes:
 
 def walk(data: bytes) -> None:
     """Any conversation, torn in any way: the books balance."""
-    walked(capture(data), Plain())
+    summed(capture(data), Cleared())
+
+
+def golden(data: bytes) -> None:
+    """A golden capture, torn: see golden.py."""
+    agree(data, views=True)
 
 
 TARGETS: Final[dict[str, Callable[[bytes], None]]] = {
@@ -99,4 +145,5 @@ TARGETS: Final[dict[str, Callable[[bytes], None]]] = {
     "codec_mqtt": codec_mqtt,
     "reader": reader,
     "walk": walk,
+    "golden": golden,
 }

@@ -114,6 +114,8 @@ def test_a_packet_in_several_frames_and_several_packets_in_one(account: Accounti
         (REQUEST.replace(b"mqtt", b"chat"), ANSWER),
         (b"GET /websocket HTTP/1.1\r\nHost: b\r\n\r\n", b"HTTP/1.1 200 OK\r\n\r\n"),
         (REQUEST, ANSWER.replace(b"101", b"403")),
+        (REQUEST[:-2], ANSWER.replace(b"101", b"403")),  # the answer comes before the request is complete
+        (REQUEST + b"\x82", ANSWER.replace(b"101", b"403")),  # a frame has begun when the answer comes
     ],
 )
 def test_what_is_no_mqtt_in_a_websocket_is_another_protocol(
