@@ -257,12 +257,15 @@ def _key_figures(figures: KeyFigures) -> dict[str, int]:
 
 
 def _tcp(summary: Summary) -> dict[str, int | None]:
-    names = (
-        "retransmitted", "retransmitted_bytes", "out_of_order", "gaps", "lost_bytes", "connections",
-        "connections_given_up", "reassembly_bound", "cut_packets", "fragments", "bad_packets",
+    of_streams = ("gaps", "lost_bytes", "connections", "connections_given_up", "reassembly_bound")
+    of_packets = (
+        "retransmitted", "retransmitted_bytes", "out_of_order", "cut_packets", "bad_packets", "fragments",
+        "fragments_repeated", "datagrams_reassembled", "datagrams_given_up", "datagrams_bound",
     )  # fmt: skip
-    only_real = {"retransmitted", "retransmitted_bytes", "out_of_order", "cut_packets", "fragments", "bad_packets"}
-    return {name: None if summary.synthetic and name in only_real else summary.counters[name] for name in names}
+    return {
+        **{name: summary.counters[name] for name in of_streams},
+        **{name: None if summary.synthetic else summary.counters[name] for name in of_packets},
+    }
 
 
 def _ratio(part: int, whole: int, digits: int = 2) -> float | None:

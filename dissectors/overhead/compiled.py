@@ -29,10 +29,10 @@ from mqproof.dissectors.mqtt import kernel as mqtt_kernel
 from mqproof.dissectors.mqtt import tables as mqtt_tables
 from mqproof.dissectors.overhead import recognition, websocket
 from mqproof.dissectors.overhead import walk as walk_kernel
-from mqproof.dissectors.packets import booking, keys, links, octets, records, state, tcp, tls
+from mqproof.dissectors.packets import booking, fragments, keys, links, octets, records, state, tcp, tls
 
 KERNELS: Final = (
-    octets, records, links, booking, keys, tcp, tls, amqp_finding, mqtt_finding, mqtt_kernel, amqp_kernel,
+    octets, records, links, fragments, booking, keys, tcp, tls, amqp_finding, mqtt_finding, mqtt_kernel, amqp_kernel,
     websocket, recognition, walk_kernel,
 )  # fmt: skip
 ENTRIES: Final = ("walk", "finish")

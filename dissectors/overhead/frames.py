@@ -19,6 +19,7 @@ from mqproof.dissectors.overhead import recognition, walk
 from mqproof.dissectors.overhead.streams import Broken, Carrier, Seen, Speech, Stream
 from mqproof.dissectors.overhead.unwrapping import Unwrapper
 from mqproof.dissectors.packets import state as w
+from mqproof.dissectors.packets.fragments import gather, may_carry_tcp, open_datagram, show_headers
 from mqproof.dissectors.packets.links import IPPROTO_TCP, IPV4, find_network, find_transport
 from mqproof.dissectors.packets.octets import high, long, short
 from mqproof.dissectors.packets.pcap import Packet
@@ -172,17 +173,37 @@ class Follower:
         s[w.R_AT], s[w.R_CAPTURED], s[w.R_ORIGINAL] = 0, len(buf), packet.original
         s[w.R_TIME], s[w.R_LINKTYPE], s[w.L4] = packet.time, packet.linktype, -1
         s[w.BEST] = w.PURPOSE_COUNT
-        if not find_network(buf, 0, len(buf), packet.linktype, s) or not find_transport(buf, len(buf), s):
+        s[w.H_PACKETS], s[w.H_OCTETS] = 1, len(buf)
+        if not find_network(buf, 0, len(buf), packet.linktype, s):
             return
+        if not find_transport(buf, len(buf), s):
+            whole = self._whole(buf)
+            if whole is None:
+                return
+            buf = whole
         at, stop = s[w.L4], min(len(buf), s[w.L4_END])
         if s[w.IP_PROTOCOL] != IPPROTO_TCP or stop - at < 20 or not at + 20 <= at + high(buf, at + 12) * 4 <= stop:
             return
         if len(self._connections) >= CONNECTIONS:
             self._give_way(packet.time)
-        self._tcp(buf, packet, at)
+        self._tcp(buf, packet)
 
-    def _tcp(self, buf: bytearray, packet: Packet, at: int) -> None:
+    def _whole(self, buf: bytearray) -> bytearray | None:
+        """Keep a fragment; return its datagram as one packet, once it is whole and holds a TCP header."""
         s, m = self._s, self._m
+        if not s[w.FRAGMENT] or not may_carry_tcp(s):
+            return None
+        datagram = gather(buf, 0, len(buf), s, m)
+        if not datagram or not open_datagram(datagram, s, m):
+            return None
+        show_headers(datagram, s)
+        begin = s[w.L3]
+        for register in (w.L3, w.L4, w.L4_END):
+            s[register] -= begin
+        return m[begin : s[w.DATAGRAM_END]]
+
+    def _tcp(self, buf: bytearray, packet: Packet) -> None:
+        s, m, at = self._s, self._m, self._s[w.L4]
         record = find_connection(buf, s)
         if reborn(buf, record, s):
             self._end(record, packet.time)
@@ -191,10 +212,11 @@ class Follower:
         header = high(buf, at + 12) * 4
         length = max(0, s[w.L4_END] - at - header)
         seen = Segment(
-            s[w.PACKETS], packet.time, len(buf), s[w.SIDE], buf[at + 13], length, long(buf, at + 4), long(buf, at + 8)
-        )
+            s[w.PACKETS], packet.time, s[w.H_OCTETS], s[w.SIDE], buf[at + 13], length, long(buf, at + 4),
+            long(buf, at + 8),
+        )  # fmt: skip
         have = max(0, min(len(buf), s[w.L4_END]) - at - header)
-        carrier = Carrier(seen.number, packet.time, len(buf) - have, have)
+        carrier = Carrier(seen.number, packet.time, s[w.H_OCTETS] - have, have, s[w.H_PACKETS])
         before = s[w.RETRANSMITTED], s[direction(record, seen.side) + w.D_SLOT_COUNT]
         order = segment(buf, len(buf), record, s, m)
         connection.client = s[record + w.C_CLIENT] if connection.client < 0 else connection.client

@@ -2,6 +2,7 @@
 
 import ipaddress
 import re
+from collections import OrderedDict
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -15,11 +16,15 @@ from mqproof.dissectors.mqtt.packets import Publish
 from mqproof.dissectors.overhead.frames import Connection, Watcher, kind_of
 from mqproof.dissectors.overhead.streams import Seen
 from mqproof.dissectors.packets import state as w
+from mqproof.dissectors.packets.fragments import may_carry_tcp
 from mqproof.dissectors.packets.links import IPPROTO_TCP, IPV4, find_network, find_transport
 from mqproof.dissectors.packets.octets import short
 from mqproof.dissectors.packets.pcap import Notes, Packet, read_packets
 
 SHOWN = 20  # connections
+DATAGRAMS = 1024  # in fragments, remembered at the same time
+
+Ends = tuple[tuple[str, int | None], tuple[str, int | None]]  # source and destination
 
 
 class BadSelection(ValueError):
@@ -69,11 +74,12 @@ class Selection:
     def packets(self, path: str | Path, notes: Notes | None = None) -> Iterator[Packet | None]:
         """Yield a capture's packets, None for those that are not asked for. Raises CaptureError."""
         first: int | None = None
+        datagrams = _Datagrams()
         for packet in read_packets(path, notes):
             first = packet.time if first is None else first
             early = self.since is not None and packet.time < self.since.at(first)
             late = self.until is not None and packet.time > self.until.at(first)
-            yield packet if not early and not late and self._connected(packet) else None
+            yield packet if not early and not late and self._connected(packet, datagrams) else None
 
     def kind(self, name: str) -> bool:
         """Return whether frames of this kind are asked for."""
@@ -86,11 +92,33 @@ class Selection:
         patterns = (_pattern(pattern, separator) for pattern in self.topics)
         return not self.topics or any(pattern.fullmatch(separator + key) for pattern in patterns)
 
-    def _connected(self, packet: Packet) -> bool:
+    def _connected(self, packet: Packet, datagrams: "_Datagrams") -> bool:
         if not self.connections:
             return True
-        ends = _ends(packet)
-        return ends is not None and any(_fits(wanted, ends) for wanted in self.connections)
+        found = _ends(packet)
+        if found is None:
+            return False
+        ends, identification = found
+        fits = any(_fits(wanted, ends) for wanted in self.connections)
+        return fits if identification is None else datagrams.fits(ends, identification, fits)
+
+
+@dataclass(slots=True)
+class _Datagrams:
+    """Remembers of datagrams in fragments what their first fragment said: only that one has the ports."""
+
+    _fit: OrderedDict[tuple[str, str, int], bool] = field(default_factory=OrderedDict)
+
+    def fits(self, ends: Ends, identification: int, fits: bool) -> bool:
+        """Return whether a fragment is asked for; one that comes before the first fragment is, if its hosts are."""
+        key = (ends[0][0], ends[1][0], identification)
+        if ends[0][1] is None:
+            return self._fit.get(key, fits)
+        self._fit[key] = fits
+        self._fit.move_to_end(key)
+        if len(self._fit) > DATAGRAMS:
+            self._fit.popitem(last=False)
+        return fits
 
 
 def connection(text: str) -> tuple[End, ...]:
@@ -201,7 +229,7 @@ def _pattern(pattern: str, separator: str) -> re.Pattern[str]:
 
 
 def _end(part: str, text: str) -> End:
-    host, colon, port = part.rpartition(":") if part.count(":") < 2 or "]" in part else (part, "", "")
+    host, colon, port = part.rpartition(":") if part.count(":") < 2 or "]:" in part else (part, "", "")
     if not colon and not host:
         host, port = port, ""
     host = host.strip("[]")
@@ -215,23 +243,29 @@ def _end(part: str, text: str) -> End:
     return End(address, number)
 
 
-def _fits(wanted: tuple[End, ...], ends: tuple[tuple[str, int], tuple[str, int]]) -> bool:
-    def is_one(end: End, found: tuple[str, int]) -> bool:
-        return end.host in (None, found[0]) and end.port in (None, found[1])
+def _fits(wanted: tuple[End, ...], ends: Ends) -> bool:
+    def is_one(end: End, found: tuple[str, int | None]) -> bool:
+        return end.host in (None, found[0]) and (found[1] is None or end.port in (None, found[1]))
 
     if len(wanted) == 1:
         return is_one(wanted[0], ends[0]) or is_one(wanted[0], ends[1])
     return any(is_one(wanted[0], a) and is_one(wanted[1], b) for a, b in (ends, ends[::-1]))
 
 
-def _ends(packet: Packet) -> tuple[tuple[str, int], tuple[str, int]] | None:
-    """Return source and destination of a TCP packet."""
+def _ends(packet: Packet) -> tuple[Ends, int | None] | None:
+    """Return source and destination of a TCP packet, and of a fragment the identification."""
     s, buf = [0] * w.REGISTERS, bytearray(packet.data)
     s[w.R_ORIGINAL] = packet.original
-    if not find_network(buf, 0, len(buf), packet.linktype, s) or not find_transport(buf, len(buf), s):
+    if not find_network(buf, 0, len(buf), packet.linktype, s):
         return None
-    if s[w.IP_PROTOCOL] != IPPROTO_TCP or len(buf) < s[w.L4] + 4:
+    whole = find_transport(buf, len(buf), s)
+    if not may_carry_tcp(s) if s[w.FRAGMENT] else not whole or s[w.IP_PROTOCOL] != IPPROTO_TCP:
         return None
     at, size = (s[w.L3] + 12, 4) if s[w.ETHERTYPE] == IPV4 else (s[w.L3] + 8, 16)
     source, destination = (str(ipaddress.ip_address(bytes(buf[i : i + size]))) for i in (at, at + size))
-    return (source, short(buf, s[w.L4])), (destination, short(buf, s[w.L4] + 2))
+    if s[w.FRAGMENT] and s[w.FRAGMENT_OFFSET]:
+        return ((source, None), (destination, None)), s[w.FRAGMENT_ID]
+    if len(buf) < s[w.L4] + 4:
+        return None
+    ends = (source, short(buf, s[w.L4])), (destination, short(buf, s[w.L4] + 2))
+    return ends, s[w.FRAGMENT_ID] if s[w.FRAGMENT] else None

@@ -30,12 +30,16 @@ Frame = amqp.Frame | mqtt.Packet
 
 @dataclass(eq=False, slots=True)
 class Carrier:
-    """A packet with octets of a stream. ``time``: ns since 1970; ``headers``: captured octets that are none of it."""
+    """A packet with octets of a stream. ``time``: ns since 1970; ``headers``: captured octets that are none of it.
+
+    ``packets``: how many there are in truth, where IP cut it into fragments; ``number`` is the last one's.
+    """
 
     number: int
     time: int
     headers: int
     data: int
+    packets: int = 1
 
 
 @dataclass(slots=True)
@@ -66,7 +70,7 @@ class Seen:
     @property
     def packet_share(self) -> float:
         """The packets, each divided among what it carries by octets."""
-        return sum(octets / max(carrier.data, octets) for carrier, octets in self.spans)
+        return sum(carrier.packets * octets / max(carrier.data, octets) for carrier, octets in self.spans)
 
 
 @dataclass(slots=True)

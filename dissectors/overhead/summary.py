@@ -12,6 +12,8 @@ from mqproof.dissectors.packets.pcap import Notes
 COUNTERS: Final = {
     "packets": w.PACKETS, "captured": w.CAPTURED, "wire": w.WIRE, "made_up": w.MADE_UP, "tcp_packets": w.TCP_PACKETS,
     "other_packets": w.NON_TCP, "bad_packets": w.BAD_PACKETS, "fragments": w.FRAGMENTS, "cut_packets": w.CUT_PACKETS,
+    "fragments_repeated": w.FRAGMENTS_REPEATED, "datagrams_reassembled": w.REASSEMBLED,
+    "datagrams_given_up": w.DATAGRAMS_GIVEN_UP, "datagrams_bound": w.DATAGRAMS_BOUND,
     "connections": w.CONNS_SEEN, "connections_given_up": w.CONNS_EVICTED, "mid_stream": w.MID_STREAM,
     "retransmitted": w.RETRANSMITTED, "retransmitted_bytes": w.RETRANSMITTED_OCTETS, "out_of_order": w.OUT_OF_ORDER,
     "gaps": w.GAPS, "lost_bytes": w.LOST, "reassembly_bound": w.STREAMS_BOUND, "malformed": w.MALFORMED,

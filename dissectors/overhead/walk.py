@@ -7,6 +7,7 @@ from mqproof.dissectors.overhead.recognition import AGAIN, judge
 from mqproof.dissectors.packets import state as w
 from mqproof.dissectors.packets import tls
 from mqproof.dissectors.packets.booking import book, charge_waiting, group_of
+from mqproof.dissectors.packets.fragments import gather, may_carry_tcp, open_datagram, show_headers, write_off_all
 from mqproof.dissectors.packets.links import IPPROTO_TCP, find_network, find_transport
 from mqproof.dissectors.packets.octets import high
 from mqproof.dissectors.packets.records import PACKET, next_record
@@ -68,6 +69,9 @@ def packet(buf: Octets, s: Words, m: Octets) -> None:
     if not find_network(buf, at, end, s[w.R_LINKTYPE], s):
         other_packet(at, s[w.L3], s[w.L3], end, s)
     elif not find_transport(buf, end, s):
+        if s[w.FRAGMENT]:
+            fragment_packet(buf, at, end, s, m)
+            return
         other_packet(at, s[w.L3], max(s[w.L3], s[w.L4]), end, s)
     elif s[w.IP_PROTOCOL] != IPPROTO_TCP:
         other_packet(at, s[w.L3], s[w.L4], end, s)
@@ -98,21 +102,52 @@ def tcp_packet(buf: Octets, at: int, end: int, s: Words, m: Octets) -> None:
         s[row + w.UNDECODED] += end - l4
         s[w.CLASS_PACKETS + CLASS_UNDECODED] += 1
         return
-    s[w.TCP_PACKETS] += 1
+    c = join(buf, s, m)
+    s[w.H_LINK] = s[w.L3] - at  # not before: what waited in an old connection has headers of its own
+    s[w.H_IP] = l4 - s[w.L3]
+    s[w.H_PADDING] = max(0, end - s[w.L4_END])
+    s[w.H_PACKETS] = 1
+    s[w.H_OCTETS] = s[w.R_CAPTURED]
+    follow(buf, end, header, c, s, m)
+
+
+def fragment_packet(buf: Octets, at: int, end: int, s: Words, m: Octets) -> None:
+    """Book a fragment: with its datagram, once that is whole, where it may be of TCP."""
+    s[w.FRAGMENTS] += 1
+    if not may_carry_tcp(s):
+        other_packet(at, s[w.L3], s[w.L4], end, s)
+        return
+    datagram = gather(buf, at, end, s, m)
+    if datagram == 0:
+        return
+    header = open_datagram(datagram, s, m)
+    if header == 0:
+        return
+    c = join(m, s, m)
+    show_headers(datagram, s)
+    follow(m, s[w.DATAGRAM_END], header, c, s, m)
+    s[datagram + w.G_CLASS] = group_of(s, c) * w.PURPOSE_COUNT + w.P_RETRANSMISSION
+
+
+def join(buf: Octets, s: Words, m: Octets) -> int:
+    """Return the connection of the packet with the TCP header at L4, begun anew where its SYN says so."""
     c = find_connection(buf, s)
     if reborn(buf, c, s):
         finish_connection(c, s, m)
         clear(s, c)
-    s[w.H_LINK] = s[w.L3] - at  # not before: what waited in the old connection has headers of its own
-    s[w.H_IP] = l4 - s[w.L3]
+    return c
+
+
+def follow(buf: Octets, end: int, header: int, c: int, s: Words, m: Octets) -> None:
+    """Give a whole TCP header, and the data behind it, to its connection."""
+    s[w.TCP_PACKETS] += s[w.H_PACKETS]
     s[w.H_TCP] = 20
     s[w.H_OPTIONS] = header - 20
-    s[w.H_PADDING] = max(0, end - s[w.L4_END])
     s[c + w.C_LAST] = s[w.PACKETS]
     s[c + w.C_LAST_TIME] = s[w.R_TIME]
     d = direction(c, s[w.SIDE])
-    s[d + w.D_TOTAL_PACKETS] += 1
-    s[d + w.D_TOTAL_OCTETS] += s[w.R_CAPTURED]
+    s[d + w.D_TOTAL_PACKETS] += s[w.H_PACKETS]
+    s[d + w.D_TOTAL_OCTETS] += s[w.H_OCTETS]
     obey(segment(buf, end, c, s, m), buf, s, m)
 
 
@@ -313,6 +348,8 @@ def give_up_one(s: Words, m: Octets) -> None:
 
 def finish(s: Words, m: Octets) -> int:
     """The capture ends: bring all connections' books to an end. Returns DONE, or ROWS_FULL to be called again."""
+    if s[w.FINISHED] == 0:
+        write_off_all(s)
     while s[w.FINISHED] < s[w.CONNS]:
         if s[w.ROWS_USED] > w.ROW_LIMIT - w.ROW_ROOM:
             return w.ROWS_FULL

@@ -34,8 +34,8 @@ def charge_headers(s: Words, kind: int, link: int, ip: int, tcp: int, options: i
 
 
 def charge(s: Words, kind: int) -> None:
-    """Book the current packet's headers to a class."""
-    charge_headers(s, kind, s[w.H_LINK], s[w.H_IP], s[w.H_TCP], s[w.H_OPTIONS], s[w.H_PADDING], 1)
+    """Book the current packet's headers (a datagram's that came in fragments: all H_HELD of them) to a class."""
+    charge_headers(s, kind, s[w.H_LINK], s[w.H_IP], s[w.H_TCP], s[w.H_OPTIONS], s[w.H_PADDING], s[w.H_HELD])
     s[w.H_HELD] = 0
 
 
@@ -52,7 +52,7 @@ def hold_headers(s: Words, at: int) -> None:
     """Let the current packet's headers wait in the six words at ``at``."""
     for i in range(5):
         s[at + i] += s[w.H_LINK + i]
-    s[at + 5] += 1
+    s[at + 5] += s[w.H_HELD]
     s[w.H_HELD] = 0
 
 

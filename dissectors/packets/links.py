@@ -2,11 +2,11 @@
 
 Links: Ethernet with any stack of VLAN tags, Linux cooked v1 and v2, BSD null and loopback, raw IP. IPv4 with options,
 IPv6 with extension headers. Each function leaves offsets in registers and returns 1, or 0 where the packet cannot be
-followed further.
+followed further. A fragment cannot be, by itself: the FRAGMENT registers are set, for ``fragments`` to go on with.
 """
 
 from mqproof.dissectors.packets import state as w
-from mqproof.dissectors.packets.octets import high, short
+from mqproof.dissectors.packets.octets import high, long, short
 from mqproof.dissectors.packets.state import Octets, Words
 
 DLT_NULL = 0
@@ -71,6 +71,7 @@ def by_version(version: int) -> int:
 
 def find_transport(buf: Octets, end: int, s: Words) -> int:
     """Pass the IP header: L4, L4_END (by the IP length, possibly beyond ``end``) and IP_PROTOCOL are set."""
+    s[w.FRAGMENT] = 0
     if s[w.ETHERTYPE] == IPV4:
         return find_transport_4(buf, end, s)
     return find_transport_6(buf, end, s)
@@ -91,13 +92,16 @@ def find_transport_4(buf: Octets, end: int, s: Words) -> int:
     s[w.L4_END] = at + total
     s[w.IP_PROTOCOL] = buf[at + 9]
     if buf[at + 6] & 0x3F or buf[at + 7]:  # more fragments, or not the first
-        s[w.FRAGMENTS] += 1
+        s[w.FRAGMENT] = 1
+        s[w.FRAGMENT_ID] = short(buf, at + 4)
+        s[w.FRAGMENT_OFFSET] = (short(buf, at + 6) & 0x1FFF) * 8
+        s[w.FRAGMENT_MORE] = short(buf, at + 6) & 0x2000
         return 0
     return 1
 
 
 def find_transport_6(buf: Octets, end: int, s: Words) -> int:
-    """RFC 8200 sections 3 and 4: hop-by-hop, routing and destination options are passed; fragments are not followed."""
+    """RFC 8200 sections 3 and 4: hop-by-hop, routing, destination options and authentication are passed."""
     at = s[w.L3]
     if end - at < 40 or high(buf, at) != 6:
         return 0
@@ -110,7 +114,12 @@ def find_transport_6(buf: Octets, end: int, s: Words) -> int:
             return 0
         if kind == 44:
             if buf[at + 2] or buf[at + 3] & 0xF9:
-                s[w.FRAGMENTS] += 1
+                s[w.FRAGMENT] = 1
+                s[w.FRAGMENT_ID] = long(buf, at + 4)
+                s[w.FRAGMENT_OFFSET] = short(buf, at + 2) & 0xFFF8
+                s[w.FRAGMENT_MORE] = buf[at + 3] & 1
+                s[w.IP_PROTOCOL] = buf[at]
+                s[w.L4] = at + 8
                 return 0
             size = 8
         elif kind == 51:

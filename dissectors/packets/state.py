@@ -65,7 +65,9 @@ UNKNOWN, PLAIN_AMQP, PLAIN_MQTT, PLAIN_OTHER, OVER_TLS, HTTP, OVER_WEBSOCKET = r
     TLS_SEEN, WEBSOCKET_SEEN, DECODE_AS, ROWS_USED, FINISHED,
     TLS_RECORDS, TLS_SIZED, TLS_OCTETS, TLS_SIZE_2, TLS_SIZE_4, TLS_SIZE_8, TLS_SIZE_21,
     TLS_PINGS, TLS_INTERVALS, TLS_INTERVAL_TIME,
-) = range(85)  # fmt: skip
+    FRAGMENT, FRAGMENT_ID, FRAGMENT_OFFSET, FRAGMENT_MORE, DATAGRAM_END,
+    REASSEMBLED, DATAGRAMS_GIVEN_UP, DATAGRAMS_BOUND, FRAGMENTS_REPEATED, H_PACKETS, H_OCTETS,
+) = range(96)  # fmt: skip
 REGISTERS: Final = 128
 
 PCAP: Final = 1
@@ -128,11 +130,28 @@ SLOT_TABLE: Final = KEY_OTHER + KEY_WORDS
 SLOT_OCTETS: Final = 2048
 SLOTS_PER_DIRECTION: Final = 1024
 
+# IP datagrams that came in fragments: until they are whole, and after that to know late copies of their fragments.
+DATAGRAMS: Final = 64
+PIECES: Final = 128  # disjoint fragments of one datagram; 65,515 octets in packets of 576
+PIECE_WORDS: Final = 3
+PIECE_START, PIECE_LENGTH, PIECE_HAVE = range(PIECE_WORDS)  # HAVE: less than LENGTH where the snap length cut it
+G_FREE, G_WHOLE, G_GATHERING = range(3)
+(
+    G_STATE, G_ETHERTYPE, G_ID, G_PROTOCOL, G_TIME, G_LAST, G_CLASS, G_TOTAL, G_LENGTH, G_HAVE, G_COUNT,
+    G_LINK, G_IP, G_PADDING, G_PACKETS,
+) = range(15)  # fmt: skip
+G_ADDRESSES: Final = 15  # source and destination, in words of 32 bits
+G_PIECES: Final = G_ADDRESSES + 8
+DATAGRAM_WORDS: Final = G_PIECES + PIECES * PIECE_WORDS
+DATAGRAM_TABLE: Final = SLOT_TABLE + SLOTS * SLOT_WORDS
+DATAGRAM_HEADER: Final = 40  # octets before the payload, for an IP header of ours
+DATAGRAM_OCTETS: Final = DATAGRAM_HEADER + 65536
+
 # Connections that have ended, until the engine takes them away: a copy of the record's head, then per side packets
 # and octets.
 ROW_LIMIT: Final = 512
 ROW_ROOM: Final = 2  # one packet may end two connections
-ROWS: Final = SLOT_TABLE + SLOTS * SLOT_WORDS
+ROWS: Final = DATAGRAM_TABLE + DATAGRAMS * DATAGRAM_WORDS
 
 # Ports whose protocol the user knows better: pairs of port and protocol.
 DECODE_LIMIT: Final = 64
@@ -170,7 +189,8 @@ FIRST_CONNS: Final = 256  # how many an uncompiled walk starts with
 M_SLOTS: Final = 0
 M_KEYS: Final = M_SLOTS + SLOTS * SLOT_OCTETS
 KEY_OCTETS: Final = 512
-M_DIRECTIONS: Final = M_KEYS + KEY_SLOTS * KEY_OCTETS
+M_DATAGRAMS: Final = M_KEYS + KEY_SLOTS * KEY_OCTETS
+M_DIRECTIONS: Final = M_DATAGRAMS + DATAGRAMS * DATAGRAM_OCTETS
 DIRECTION_OCTETS: Final = 544  # a key of up to 512, then the beginning of a stream
 BEGINNING: Final = 512
 BEGINNING_SIZE: Final = 16

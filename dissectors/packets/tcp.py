@@ -144,7 +144,7 @@ def segment(buf: Octets, end: int, c: int, s: Words, m: Octets) -> int:
     s[w.F_DIRECTION] = d
     s[w.F_MISSING] = 0
     s[w.BEST] = w.PURPOSE_COUNT
-    s[w.H_HELD] = 1
+    s[w.H_HELD] = s[w.H_PACKETS]
     if flags & ACK:
         s[other + w.D_ACKED] = long(buf, at + 8)
     if flags & SYN:
@@ -359,7 +359,7 @@ def take_slot(slot: int, again: int, d: int, s: Words) -> int:
         last = s[d + w.D_LAST_CLASS]
         group = w.G_OTHER if last < 0 else last // w.PURPOSE_COUNT
         kind = group * w.PURPOSE_COUNT + w.P_RETRANSMISSION
-        s[w.RETRANSMITTED] += s[w.H_HELD]
+        s[w.RETRANSMITTED] += min(1, s[w.H_HELD])
         s[w.RETRANSMITTED_OCTETS] += seen
         s[w.ACC + kind * w.LAYER_COUNT + w.REPEATED] += seen
         if again >= have + missing:
