@@ -14,6 +14,7 @@ from mqproof.harness.targets.target import Target
 
 REPLY_DEADLINE = 5.0  # seconds, before patience: how long a broker may take to answer anything
 CHUNK = 65536
+QUICK_ACK: int | None = getattr(socket, "TCP_QUICKACK", None)  # Linux only
 
 
 class End(StrEnum):
@@ -90,11 +91,20 @@ class Connection:
         """Return the next octets; ``until`` is a moment of ``time.monotonic``."""
         with _endings() as ended:
             self.socket.settimeout(max(until - time.monotonic(), 0.0001))
+            self._acknowledge_at_once()
             octets = self.socket.recv(CHUNK)
             if octets:
                 return octets
             return Ended(End.EOF)
         return ended[0]
+
+    def _acknowledge_at_once(self) -> None:
+        """Ask the kernel not to hold acknowledgements back, for a broker that lets Nagle's algorithm wait for them.
+
+        The kernel forgets it after a while, hence before each reception: 40 ms saved wherever two packets follow.
+        """
+        if QUICK_ACK is not None:
+            self.socket.setsockopt(socket.IPPROTO_TCP, QUICK_ACK, 1)
 
     def half_close(self) -> None:
         """Say that nothing more will be sent, and go on receiving."""
