@@ -7,6 +7,7 @@ AssertionError out of a helper, a wire or a fixture is a fault of ours, and so i
 import ast
 import inspect
 import linecache
+import threading
 from collections.abc import Iterator
 from dataclasses import dataclass
 from types import CodeType, TracebackType
@@ -43,6 +44,22 @@ class Comparison:
         return expected.get(self.op, self.op + " {}").format(self.right), self.left
 
 
+class Seen(threading.local):
+    """What pytest compared last, for each thread."""
+
+    last: Comparison | None = None
+
+
+seen = Seen()
+KEPT = "mqproof_comparison"  # attribute of an AssertionError that was raised on another thread
+
+
+def keep_comparison(error: BaseException) -> None:
+    """Keep with an error what was compared last on this thread: it is judged on another."""
+    setattr(error, KEPT, seen.last)
+    seen.last = None
+
+
 def comparison(op: str, left: object, right: object) -> Comparison:
     """Return the comparison in words, each side cut to what people still read."""
     return Comparison(op, _shown(left), _shown(right))
@@ -57,7 +74,7 @@ def classify(error: BaseException, item: pytest.Item, phase: str, last: Comparis
     if phase == "call" and isinstance(error, Deviation):
         return Outcome(Verdict.DEVIATES, str(error), _cut(error.expected), _cut(error.actual), error.statements)
     if phase == "call" and isinstance(error, AssertionError) and _is_raised_by_test(error, item):
-        expected, actual = _assertion(error, last)
+        expected, actual = _assertion(error, getattr(error, KEPT, last))
         return Outcome(Verdict.DEVIATES, f"expected {expected}; got {actual}", expected, actual)
     if isinstance(error, pytest.FixtureLookupError):
         return Outcome(Verdict.INCONCLUSIVE, f"harness error: there is no fixture {error.argname!r}")

@@ -9,7 +9,8 @@ from typing import Any
 import pytest
 from mqproof.harness.patience import patience
 from mqproof.harness.plugin import fixtures
-from mqproof.harness.plugin.running import Admission, Running
+from mqproof.harness.plugin.admission import Admission
+from mqproof.harness.plugin.running import Running
 from mqproof.harness.plugin.selection import deselect, parametrize
 from mqproof.harness.plugin.state import (
     Mqproof,

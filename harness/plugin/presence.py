@@ -9,7 +9,7 @@ import threading
 from mqproof.harness.patience import patience
 from mqproof.harness.plugin.accusation import Outcome
 from mqproof.harness.targets.target import Target
-from mqproof.harness.verdicts import Verdict
+from mqproof.harness.verdicts import Blocked, Unsupported, Untested, Verdict
 from mqproof.harness.wires.base import Transcript
 
 CONNECT = 2.0  # seconds, before patience
@@ -20,19 +20,29 @@ GONE = "the broker went away while this test ran, and takes no connection any mo
 
 def seen_with(outcome: Outcome, target: Target, transcripts: list[Transcript]) -> Outcome:
     """Return the outcome, inconclusive where the broker was heard in this test and is gone now."""
-    if outcome.verdict not in AFFECTED or not _was_heard(transcripts):
-        return outcome
-    if _is_there(target) and not (_seems_ended(outcome) and _is_gone_soon(target)):
-        return outcome
-    return Outcome(Verdict.INCONCLUSIVE, GONE)
+    is_affected = outcome.verdict in AFFECTED and is_gone(outcome.reason, target, transcripts)
+    return Outcome(Verdict.INCONCLUSIVE, GONE) if is_affected else outcome
+
+
+def require_there(error: Exception, target: Target, transcripts: list[Transcript]) -> None:
+    """Raise Blocked for a failure that is judged later, where the broker was heard in this test and is gone now."""
+    if not isinstance(error, (Unsupported, Untested)) and is_gone(str(error), target, transcripts):
+        raise Blocked(GONE) from error
+
+
+def is_gone(reason: str, target: Target, transcripts: list[Transcript]) -> bool:
+    """Whether the broker was heard in a test that failed for this reason, and takes no connection any more."""
+    if not _was_heard(transcripts):
+        return False
+    return not _is_there(target) or (_seems_ended(reason) and _is_gone_soon(target))
 
 
 def _was_heard(transcripts: list[Transcript]) -> bool:
     return any(line.direction == "<" for transcript in transcripts for line in transcript.lines)
 
 
-def _seems_ended(outcome: Outcome) -> bool:
-    return any(word in outcome.reason for word in ("closed", "reset", "no connection"))
+def _seems_ended(reason: str) -> bool:
+    return any(word in reason for word in ("closed", "reset", "no connection"))
 
 
 def _is_gone_soon(target: Target) -> bool:

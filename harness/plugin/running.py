@@ -7,16 +7,15 @@ from typing import Any, NoReturn
 
 import pytest
 from mqproof.harness.evidence import as_text, masked, masked_data, save_transcripts, secrets_of, wire_data
-from mqproof.harness.plugin.accusation import Comparison, Outcome, classify, comparison
+from mqproof.harness.plugin.accusation import Outcome, classify, comparison, seen
 from mqproof.harness.plugin.fixtures import transcripts_key
 from mqproof.harness.plugin.judge import Judgement, judge
 from mqproof.harness.plugin.known import Known, known_deviations
 from mqproof.harness.plugin.presence import seen_with
-from mqproof.harness.plugin.selection import MQTT_SPECS, NO_TARGET, claims, target_name
+from mqproof.harness.plugin.selection import NO_TARGET, claims, target_name
 from mqproof.harness.plugin.state import state_of
 from mqproof.harness.run import write_atomically
-from mqproof.harness.targets.target import Target
-from mqproof.harness.verdicts import Unsupported, Untested, Verdict
+from mqproof.harness.verdicts import Untested, Verdict
 
 # Everything but an interruption; pytest's own skip, xfail and fail are no subclasses of Exception.
 ENDINGS = (Exception, pytest.skip.Exception, pytest.xfail.Exception, pytest.fail.Exception)
@@ -38,39 +37,12 @@ class Record:
 record_key = pytest.StashKey[Record]()
 
 
-class Admission:
-    """Asks of each test whether it may run on its target: after the wrappers around a test's setup, before fixtures."""
-
-    def __init__(self, config: pytest.Config) -> None:
-        self.state = state_of(config)
-
-    @pytest.hookimpl(tryfirst=True)
-    def pytest_runtest_setup(self, item: pytest.Item) -> None:
-        """Raise Unsupported or Untested for a test that cannot or must not run."""
-        name = target_name(item)
-        if name in (None, NO_TARGET):
-            return
-        target = self.state.target(str(name))
-        lacks_version = _lacks_version(item, target)
-        if lacks_version:
-            raise Unsupported(lacks_version)
-        for marker in item.iter_markers("needs"):
-            for capability in marker.args:
-                if capability in target.untold:
-                    raise Untested(f"the broker does not say whether it offers {capability}, and no probe can tell")
-                if capability not in target.capabilities:
-                    raise Unsupported(f"the broker does not offer {capability}")
-        if item.get_closest_marker("destructive") and not (target.is_ours or self.state.destructive):
-            raise Untested("disturbs other users: needs a broker that mqproof starts itself, or --destructive")
-
-
 class Running:
     """The hooks around setup, call and teardown of each test of ours."""
 
     def __init__(self, config: pytest.Config) -> None:
         self.config = config
         self.state = state_of(config)
-        self.last: Comparison | None = None
         self.secrets: tuple[str, ...] = ()
         self._known: dict[str, tuple[Known, ...]] = {}
 
@@ -97,7 +69,7 @@ class Running:
     @pytest.hookimpl(wrapper=True, tryfirst=True)
     def pytest_runtest_call(self, item: pytest.Item) -> Generator[None, Any, Any]:
         """Classify how the test ended."""
-        self.last = None
+        seen.last = None
         if record_key not in item.stash:
             return (yield)
         try:
@@ -140,7 +112,7 @@ class Running:
 
     def pytest_assertrepr_compare(self, op: str, left: object, right: object) -> None:
         """Remember what was compared: the sides of a plain assert are actual and expected."""
-        self.last = comparison(op, left, right)
+        seen.last = comparison(op, left, right)
 
     def _end(self, item: pytest.Item, error: BaseException, phase: str) -> NoReturn:
         """Store the outcome, and raise what tells pytest: the error itself, a skip, or an expected failure."""
@@ -164,7 +136,7 @@ class Running:
 
     def _outcome(self, item: pytest.Item, error: BaseException, phase: str) -> Outcome:
         target = self.state.target(str(target_name(item)))
-        return seen_with(classify(error, item, phase, self.last), target, item.stash.get(transcripts_key, []))
+        return seen_with(classify(error, item, phase, seen.last), target, item.stash.get(transcripts_key, []))
 
     def _judge(self, item: pytest.Item, record: Record) -> Judgement:
         known = self._known_deviations(str(target_name(item)))
@@ -250,12 +222,3 @@ def _place(item: pytest.Item) -> str:
 
 def _skip(reason: str) -> BaseException:
     return pytest.skip.Exception(reason, _use_item_location=True)
-
-
-def _lacks_version(item: pytest.Item, target: Target) -> str:
-    """Return why the target cannot run an MQTT test of this version; empty when it can, or never said."""
-    spec = getattr(item, "callspec").params.get("version")  # noqa: B009
-    offered = target.capabilities & MQTT_SPECS.keys()
-    if spec is None or not offered or spec in offered:
-        return ""
-    return f"the broker does not offer {spec}, only {', '.join(sorted(offered))}"

@@ -1,24 +1,31 @@
 """Tests that wait on real time begin together, on threads, at the first test of a run, and are judged when their turn
 comes: twenty conversations of three seconds take three seconds.
 
-Such a test is an ordinary function of ``wires`` and its parameters, under the decorator ``ahead``.
+Such a test is an ordinary function of ``wires`` and its parameters, under the decorator ``ahead``. What its failure
+says is settled where it fails: the comparison, and whether the broker is still there.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import wraps
 from inspect import Parameter, signature
 from typing import Any
 
 import pytest
+from mqproof.harness.plugin.accusation import keep_comparison
+from mqproof.harness.plugin.admission import admit
 from mqproof.harness.plugin.fixtures import Cleanup, Names
+from mqproof.harness.plugin.presence import require_there
 from mqproof.harness.plugin.state import state_of
 from mqproof.harness.targets.target import Target
+from mqproof.harness.verdicts import Unsupported, Untested
 from mqproof.harness.wires.amqp_link import least_patience
 from mqproof.harness.wires.base import Transcript
 
 THREADS = 48
+GIVEN = ("wires", "wire", "topic", "client_id", "names")  # fixtures that a conversation may have: those of its suite
 MakeWires = Callable[..., Any]  # of target, names, cleanup and transcripts; MQTT has the version before the names
 
 
@@ -30,7 +37,7 @@ def ahead(test: Callable[..., None]) -> Callable[..., None]:
         ahead_result()
 
     judged.conversation = test  # type: ignore[attr-defined]
-    own = [parameter for name, parameter in signature(test).parameters.items() if name != "wires"]
+    own = [parameter for name, parameter in signature(test).parameters.items() if name not in GIVEN]
     asked = Parameter("ahead_result", Parameter.POSITIONAL_OR_KEYWORD)
     judged.__signature__ = signature(test).replace(parameters=[asked, *own])  # type: ignore[attr-defined]
     return judged
@@ -51,7 +58,8 @@ class Conversations:
             return
         self.targets.add(target.name)
         for item in session.items:
-            if is_ahead(item) and item.callspec.params.get("target") == target.name:  # type: ignore[attr-defined]
+            of_target = is_ahead(item) and item.callspec.params.get("target") == target.name  # type: ignore[attr-defined]
+            if of_target and _is_admitted(item):
                 self._begin(item, target)
 
     def _begin(self, item: Any, target: Target) -> None:
@@ -65,7 +73,9 @@ class Conversations:
             cleanup = Cleanup()
             least_patience.set(1.0)
             try:
-                test(self.make_wires(target, lambda kind: make_name(f"{kind}-{label}"), cleanup, transcripts), **given)
+                with settled(target, transcripts):
+                    wires = self.make_wires(target, lambda kind: make_name(f"{kind}-{label}"), cleanup, transcripts)
+                    test(wires, **given)
             finally:
                 cleanup.run()
 
@@ -84,6 +94,28 @@ class Conversations:
                 transcripts.extend(said)
 
         return wait
+
+
+@contextmanager
+def settled(target: Target, transcripts: list[Transcript]) -> Iterator[None]:
+    """Settle what a failure says while it is fresh: until it is judged, others fail and the broker may have gone.
+
+    Raises Blocked in the failure's place where the broker takes no connection any more.
+    """
+    try:
+        yield
+    except Exception as error:
+        keep_comparison(error)
+        require_there(error, target, transcripts)
+        raise
+
+
+def _is_admitted(item: pytest.Item) -> bool:
+    try:
+        admit(item, state_of(item.config))
+    except (Unsupported, Untested):
+        return False
+    return True
 
 
 def is_ahead(item: pytest.Item) -> bool:

@@ -1,5 +1,6 @@
 """Tests that wait on real time begin together, on threads, at the first test of a run, and are judged when their turn
-comes. Such a test is a function of ``wires`` and its parameters, under the decorator ``ahead``.
+comes, and so do tests that end with a short silence. Such a test is a function of its parameters and of ``wires``,
+``wire``, ``topic`` and ``client_id``, under the decorator ``ahead``.
 """
 
 from collections.abc import Callable
@@ -12,10 +13,11 @@ from mqproof.harness.plugin.selection import MQTT_SPECS
 from mqproof.harness.plugin.state import state_of
 from mqproof.harness.targets.target import Target
 from mqproof.harness.wires.base import Transcript
-from mqproof.suites.amqp.ahead import Conversations, ahead, is_ahead
+from mqproof.suites.amqp.ahead import Conversations, ahead, is_ahead, settled
 
 __all__ = ["MqttConversations", "MqttNames", "ahead", "is_ahead"]
 THREADS = 64
+FEW = 8  # for those that wait for moments only: more would be late for each other
 
 
 class MqttNames:
@@ -41,20 +43,41 @@ class MqttConversations(Conversations):
 
     def __init__(self, make_wires: Callable[..., Any]) -> None:
         super().__init__(make_wires, pool=ThreadPoolExecutor(THREADS, "ahead"))
+        self.short = ThreadPoolExecutor(FEW, "ahead")
+
+    def end(self) -> None:
+        """Drop what has not begun."""
+        for pool in (self.pool, self.short):
+            pool.shutdown(cancel_futures=True)
 
     def _begin(self, item: Any, target: Target) -> None:
         transcripts: list[Transcript] = []
         names = MqttNames(Names(state_of(item.config)), f"a{len(self.begun)}")
         test = item.function.conversation
         params = item.callspec.params
-        given = {name: value for name, value in params.items() if name in signature(test).parameters}
+        asked = signature(test).parameters.keys()
         version = MQTT_SPECS[params["version"]]
 
         def converse() -> None:
             cleanup = Cleanup()
             try:
-                test(self.make_wires(target, version, names, cleanup, transcripts), **given)
+                with settled(target, transcripts):
+                    wires = self.make_wires(target, version, names, cleanup, transcripts)
+                    test(**{name: params[name] if name in params else given(name, wires) for name in asked})
             finally:
                 cleanup.run()
 
-        self.begun[item.nodeid] = self.pool.submit(converse), transcripts
+        pool = self.short if item.get_closest_marker("slow") is None else self.pool
+        self.begun[item.nodeid] = pool.submit(converse), transcripts
+
+
+def given(name: str, wires: Any) -> Any:
+    """Return what the fixture of this name gives to a test, for one that runs ahead."""
+    make = {
+        "wires": lambda: wires,
+        "wire": wires,
+        "topic": lambda: wires.names("topic"),
+        "client_id": wires.names.client_id,
+        "names": lambda: wires.names,
+    }
+    return make[name]()

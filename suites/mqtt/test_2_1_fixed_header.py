@@ -5,6 +5,7 @@ from mqproof.dissectors.mqtt.packets import Will
 from mqproof.harness.verdicts import Untested
 from mqproof.harness.wires.base import End
 from mqproof.harness.wires.mqtt_packets import PUBACK, PUBLISH, PUBREC
+from mqproof.suites.mqtt.ahead import ahead
 from mqproof.suites.mqtt.octets import packet, publish
 
 
@@ -14,6 +15,7 @@ from mqproof.suites.mqtt.octets import packet, publish
 )  # fmt: skip
 @pytest.mark.parametrize("kind", [0x40, 0x50, 0x70, 0xC0], ids=["PUBACK", "PUBREC", "PUBCOMP", "PINGREQ"])
 @pytest.mark.parametrize("flags", [1, 2, 4, 8, 15])
+@ahead
 def test_packet_with_reserved_flags_ends_the_connection(wire, kind, flags):
     wire.send(packet(kind | flags, b"" if kind == 0xC0 else b"\0\1"))
     wire.must_close(lenient=True)
@@ -68,6 +70,7 @@ def test_publish_with_qos_3_ends_the_connection(wires, topic, first):
 
 @pytest.mark.normative("mqtt-3.1.1:MQTT-3.3.1-2", "mqtt-5.0:MQTT-3.3.1-2")
 @pytest.mark.parametrize("first", [0x38, 0x39])
+@ahead
 def test_dup_of_a_qos_0_message_is_not_passed_on(wires, topic, first):
     """The text binds the sender; the server may refuse such a message, or take it and send it on with DUP 0."""
     subscriber, wire = wires(), wires()
@@ -110,6 +113,7 @@ def test_topic_comes_first_in_a_message(wires, topic):
     "mqtt-5.0:MQTT-1.5.4-1",
 )  # fmt: skip
 @pytest.mark.parametrize("octets", [b"\x80", b"\xe2\x82", b"\xc0\xaf", b"\xed\xa0\x80", b"\xf4\x90\x80\x80", b"\xff"])
+@ahead
 def test_topic_that_is_no_utf8_ends_the_connection(wires, topic, octets):
     subscriber, wire = wires(), wires()
     subscriber.subscribe(f"{topic}/#", qos=1)
@@ -122,6 +126,7 @@ def test_topic_that_is_no_utf8_ends_the_connection(wires, topic, octets):
     "mqtt-3.1.1:MQTT-1.5.3-2", "mqtt-3.1.1:MQTT-4.7.3-2", "mqtt-5.0:MQTT-1.5.4-2", "mqtt-5.0:MQTT-4.7.3-2",
 )  # fmt: skip
 @pytest.mark.parametrize("octets", [b"/\0", b"/a\0b", b"\0"])
+@ahead
 def test_topic_with_a_null_character_reaches_nobody(wires, topic, octets):
     subscriber, wire = wires(), wires()
     subscriber.subscribe(f"{topic}/#", qos=1)

@@ -3,6 +3,7 @@
 import pytest
 from mqproof.dissectors.mqtt.tables import REASON_CODES, PacketType
 from mqproof.harness.wires.mqtt_packets import PUBCOMP, PUBLISH, PUBREC, PUBREL, UNSUBACK
+from mqproof.suites.mqtt.ahead import ahead
 from mqproof.suites.mqtt.octets import BAD_UTF8, packet, properties, unsubscribe
 
 
@@ -27,6 +28,7 @@ def test_unsuback_comes_even_if_nothing_was_removed(wire, topic):
     "mqtt-3.1.1:MQTT-3.10.4-2", "mqtt-3.1.1:MQTT-3.10.4-1", "mqtt-5.0:MQTT-3.10.4-2", "mqtt-5.0:MQTT-3.10.4-1",
 )  # fmt: skip
 @pytest.mark.parametrize("qos", [0, 1, 2])
+@ahead
 def test_no_message_is_added_after_unsubscribe(wires, topic, qos):
     subscriber, publisher = wires(), wires()
     subscriber.subscribe(topic, qos=qos)
@@ -37,6 +39,7 @@ def test_no_message_is_added_after_unsubscribe(wires, topic, qos):
 
 @pytest.mark.normative("mqtt-3.1.1:MQTT-3.10.4-1", "mqtt-5.0:MQTT-3.10.4-1")
 @pytest.mark.parametrize("pattern", ["~/#", "~/+", "~/A", "~/a/", "~"])
+@ahead
 def test_only_the_very_same_filter_is_removed(wires, topic, pattern):
     subscriber, publisher = wires(), wires()
     subscriber.subscribe(f"{topic}/a", qos=1)
@@ -46,6 +49,7 @@ def test_only_the_very_same_filter_is_removed(wires, topic, pattern):
 
 
 @pytest.mark.normative("mqtt-3.1.1:MQTT-3.10.4-1", "mqtt-5.0:MQTT-3.10.4-1")
+@ahead
 def test_filter_with_wildcards_is_removed_as_it_was_written(wires, topic):
     subscriber, publisher = wires(), wires()
     subscriber.subscribe(f"{topic}/+/#", qos=1)
@@ -57,6 +61,7 @@ def test_filter_with_wildcards_is_removed_as_it_was_written(wires, topic):
 
 
 @pytest.mark.normative("mqtt-3.1.1:MQTT-3.10.4-6", "mqtt-5.0:MQTT-3.10.4-6")
+@ahead
 def test_unsubscribe_with_several_filters_acts_as_several(wires, topic):
     subscriber, publisher = wires(), wires()
     subscriber.subscribe(*(f"{topic}/{level}" for level in "abc"), qos=1)

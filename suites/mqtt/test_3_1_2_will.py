@@ -2,6 +2,7 @@
 
 import pytest
 from mqproof.dissectors.mqtt.packets import Will
+from mqproof.suites.mqtt.ahead import ahead
 
 ENDS = ("cut", "close", "protocol error")
 
@@ -46,6 +47,7 @@ def test_will_is_dropped_after_disconnect(wires, topic):
 
 
 @pytest.mark.normative("mqtt-3.1.1:MQTT-3.1.2-10", "mqtt-5.0:MQTT-3.1.2-10")
+@ahead
 def test_will_is_published_once(wires, topic, client_id):
     """It is removed when it is published: neither the next end of a connection nor resuming brings it again."""
     subscriber = wires()
@@ -70,6 +72,7 @@ def test_without_will_flag_nothing_is_published(wires, topic, client_id):
 
 @pytest.mark.normative("mqtt-3.1.1:MQTT-3.1.2-16", "mqtt-5.0:MQTT-3.1.2-14")
 @pytest.mark.needs("retain")
+@ahead
 def test_will_without_retain_is_not_stored(wires, topic):
     present, late = wires(), wires()
     present.subscribe(topic, qos=1)
@@ -125,6 +128,7 @@ def test_properties_of_the_will_are_forwarded(wires, topic, name, value):
 
 
 @pytest.mark.normative("mqtt-5.0:MQTT-3.1.2-8")
+@ahead
 def test_will_is_published_when_the_session_ends_before_its_delay(wires, topic, client_id):
     """Without an expiry interval the session ends with its connection, whatever the delay."""
     subscriber = wires()
@@ -134,6 +138,7 @@ def test_will_is_published_when_the_session_ends_before_its_delay(wires, topic, 
 
 
 @pytest.mark.normative("mqtt-5.0:MQTT-3.1.3-9")
+@ahead
 def test_will_is_published_when_a_clean_start_ends_the_session_within_its_delay(wires, topic, client_id):
     subscriber = wires()
     subscriber.subscribe(topic, qos=1)

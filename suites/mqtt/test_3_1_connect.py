@@ -4,6 +4,7 @@ import pytest
 from mqproof.dissectors.mqtt.tables import CONNECT_RETURN_CODES, REASON_CODES, PacketType
 from mqproof.harness.verdicts import Blocked, check
 from mqproof.harness.wires.mqtt_packets import CONNACK, DISCONNECT
+from mqproof.suites.mqtt.ahead import ahead
 from mqproof.suites.mqtt.octets import connect, packet, publish, subscribe
 
 ID = b"mqproof"
@@ -180,6 +181,7 @@ def test_password_without_user_name_ends_the_connection(wires):
 
 
 @pytest.mark.normative("mqtt-3.1.1:MQTT-3.1.4-5", "mqtt-5.0:MQTT-3.1.4-6")
+@ahead
 def test_what_follows_a_refused_connect_is_not_processed(wires, topic):
     subscriber, refused = wires(), wires.raw()
     subscriber.subscribe(topic, qos=1)

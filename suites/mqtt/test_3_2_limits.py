@@ -5,6 +5,7 @@ from mqproof.dissectors.mqtt.packets import Will
 from mqproof.dissectors.mqtt.tables import REASON_CODES, PacketType
 from mqproof.harness.verdicts import Unsupported
 from mqproof.harness.wires.mqtt_packets import CONNACK, PUBLISH, PUBREC
+from mqproof.suites.mqtt.ahead import ahead
 
 
 @pytest.mark.normative("mqtt-5.0:MQTT-3.2.2-9")
@@ -47,6 +48,7 @@ def test_no_packet_exceeds_the_clients_maximum_packet_size(wires, topic, qos):
 
 @pytest.mark.normative("mqtt-5.0:MQTT-3.1.2-25")
 @pytest.mark.parametrize("qos", [1, 2])
+@ahead
 def test_message_that_is_too_large_counts_as_delivered(wires, topic, qos):
     """It neither blocks the messages behind it nor uses up the window."""
     limits = {"maximum_packet_size": 128, "receive_maximum": 1}

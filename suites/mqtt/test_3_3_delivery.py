@@ -4,6 +4,7 @@ import pytest
 from mqproof.dissectors.mqtt.packets import Subscription
 from mqproof.harness.verdicts import Unsupported
 from mqproof.harness.wires.mqtt_packets import PUBACK, PUBCOMP, PUBREC, PUBREL
+from mqproof.suites.mqtt.ahead import ahead
 
 
 @pytest.mark.normative("mqtt-3.1.1:MQTT-3.8.4-6", "mqtt-5.0:MQTT-3.8.4-8")
@@ -18,6 +19,7 @@ def test_message_is_delivered_at_the_lower_of_published_and_granted_qos(wires, t
 
 @pytest.mark.normative("mqtt-3.1.1:MQTT-3.3.5-1", "mqtt-5.0:MQTT-3.3.4-2")
 @pytest.mark.parametrize("order", [(0, 1, 2), (2, 1, 0), (1, 2, 0)])
+@ahead
 def test_overlapping_subscriptions_deliver_at_the_highest_qos(wires, topic, order):
     """Further copies may come, each at the QoS of its own subscription."""
     subscriber, publisher = wires(), wires()
@@ -30,6 +32,7 @@ def test_overlapping_subscriptions_deliver_at_the_highest_qos(wires, topic, orde
 @pytest.mark.normative(
     "mqtt-3.1.1:MQTT-3.3.5-1", "mqtt-3.1.1:MQTT-3.3.2-3", "mqtt-5.0:MQTT-3.3.4-2", "mqtt-5.0:MQTT-3.3.2-3",
 )  # fmt: skip
+@ahead
 def test_overlapping_subscriptions_deliver_one_copy_each_at_most(wires, topic):
     subscriber, publisher = wires(), wires()
     for pattern in (f"{topic}/#", f"{topic}/+", f"{topic}/a"):
@@ -41,6 +44,7 @@ def test_overlapping_subscriptions_deliver_one_copy_each_at_most(wires, topic):
 
 @pytest.mark.normative("mqtt-5.0:MQTT-3.3.4-3", "mqtt-5.0:MQTT-3.3.4-4", "mqtt-5.0:MQTT-3.3.4-5")
 @pytest.mark.needs("subscription_identifier")
+@ahead
 def test_overlapping_subscriptions_send_their_identifiers_along(wires, topic):
     """One copy with all of them, or several copies with one each."""
     subscriber, publisher = wires(), wires()
@@ -87,6 +91,7 @@ def test_replaced_subscription_has_its_new_identifier(wires, topic, second, want
 
 @pytest.mark.normative("mqtt-3.1.1:MQTT-4.5.0-1", "mqtt-5.0:MQTT-4.5.0-1")
 @pytest.mark.parametrize("qos", [0, 1, 2])
+@ahead
 def test_message_reaches_every_subscriber(wires, topic, qos):
     subscribers, publisher = [wires() for _ in range(4)], wires()
     for number, subscriber in enumerate(subscribers):
@@ -121,6 +126,7 @@ def test_messages_of_one_publisher_topic_and_qos_keep_their_order(wires, topic, 
 
 
 @pytest.mark.normative("mqtt-3.1.1:MQTT-4.3.3-2", "mqtt-3.1.1:MQTT-4.5.0-1")
+@ahead
 def test_as_many_qos_2_messages_as_a_publisher_begins_are_delivered(wires, topic):
     """3.1.1 knows no window: what was answered by PUBREC and PUBCOMP must arrive."""
     subscriber, publisher = wires(), wires()
@@ -145,6 +151,7 @@ def test_acknowledgements_come_in_the_order_of_the_messages(wire, topic, qos):
 
 @pytest.mark.normative("mqtt-5.0:MQTT-3.8.3-3")
 @pytest.mark.parametrize("qos", [0, 1, 2])
+@ahead
 def test_no_local_keeps_a_publishers_own_messages_away(wires, topic, qos):
     talker, listener = wires(), wires()
     talker.subscribe(topic, qos=qos, no_local=True)
@@ -155,6 +162,7 @@ def test_no_local_keeps_a_publishers_own_messages_away(wires, topic, qos):
 
 
 @pytest.mark.normative("mqtt-5.0:MQTT-3.8.3-3", "mqtt-5.0:MQTT-3.8.4-3")
+@ahead
 def test_no_local_off_brings_a_publishers_own_messages(wire, topic):
     wire.ask(Subscription(topic, 1, no_local=True))
     wire.ask(Subscription(topic, 1, no_local=False))

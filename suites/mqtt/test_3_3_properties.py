@@ -2,6 +2,7 @@
 
 import pytest
 from mqproof.harness.verdicts import check
+from mqproof.suites.mqtt.ahead import ahead
 from mqproof.suites.mqtt.octets import BAD_UTF8, field, packet
 
 BY_PROPERTY = {
@@ -65,12 +66,14 @@ def test_properties_of_a_retained_message_are_kept(wires, topic):
 
 @pytest.mark.normative("mqtt-5.0:MQTT-3.3.2-13")
 @pytest.mark.parametrize("response_topic", [b"a\0b", *BAD_UTF8.values()])
+@ahead
 def test_response_topic_that_is_no_utf8_reaches_nobody(wires, topic, response_topic):
     assert forwarded(wires, topic, b"\x08" + field(response_topic)) == []
 
 
 @pytest.mark.normative("mqtt-5.0:MQTT-3.3.2-14")
 @pytest.mark.parametrize("response_topic", [b"a/+", b"#"])
+@ahead
 def test_response_topic_with_wildcards_reaches_nobody(wires, topic, response_topic):
     """It must not stand in any PUBLISH, and the server has to send it unaltered: so it cannot send it at all."""
     got = forwarded(wires, topic, b"\x08" + field(response_topic))
@@ -79,6 +82,7 @@ def test_response_topic_with_wildcards_reaches_nobody(wires, topic, response_top
 
 @pytest.mark.normative("mqtt-5.0:MQTT-3.3.2-19", "mqtt-5.0:MQTT-1.5.4-1")
 @pytest.mark.parametrize("content_type", BAD_UTF8.values())
+@ahead
 def test_content_type_that_is_no_utf8_reaches_nobody(wires, topic, content_type):
     assert forwarded(wires, topic, b"\x03" + field(content_type)) == []
 
@@ -86,12 +90,14 @@ def test_content_type_that_is_no_utf8_reaches_nobody(wires, topic, content_type)
 @pytest.mark.normative("mqtt-5.0:MQTT-1.5.7-1")
 @pytest.mark.parametrize("half", [0, 1])
 @pytest.mark.parametrize("text", BAD_UTF8.values())
+@ahead
 def test_string_pair_with_a_bad_half_reaches_nobody(wires, topic, half, text):
     halves = (field(text), field(b"good"))
     assert forwarded(wires, topic, b"\x26" + halves[half] + halves[1 - half]) == []
 
 
 @pytest.mark.normative("mqtt-5.0:MQTT-3.3.4-6")
+@ahead
 def test_subscription_identifier_of_a_publisher_is_not_passed_on(wires, topic):
     names = [name for p in forwarded(wires, topic, b"\x0b\x07") for name, _ in p.properties]
     assert "subscription_identifier" not in names

@@ -3,6 +3,7 @@
 import pytest
 from mqproof.harness.verdicts import check
 from mqproof.harness.wires.mqtt_packets import PUBLISH
+from mqproof.suites.mqtt.ahead import ahead
 
 STORED = ("mqtt-3.1.1:MQTT-3.3.1-5", "mqtt-3.1.1:MQTT-3.3.1-6", "mqtt-5.0:MQTT-3.3.1-5", "mqtt-5.0:MQTT-3.3.1-9")
 
@@ -25,6 +26,7 @@ def test_retained_message_awaits_later_subscribers(wires, topic, qos):
 
 
 @pytest.mark.normative("mqtt-3.1.1:MQTT-3.3.1-5", "mqtt-5.0:MQTT-3.3.1-5")
+@ahead
 def test_newer_retained_message_replaces_the_older(wires, topic):
     publisher, subscriber = wires(), wires()
     for body in (b"old", b"newer", b"newest"):
@@ -35,6 +37,7 @@ def test_newer_retained_message_replaces_the_older(wires, topic):
 
 @pytest.mark.normative("mqtt-3.1.1:MQTT-3.3.1-6", "mqtt-5.0:MQTT-3.3.1-9")
 @pytest.mark.parametrize("pattern", ["~/#", "~/+", "~/a"])
+@ahead
 def test_new_subscription_brings_the_retained_message_of_each_matching_topic(wires, topic, pattern):
     publisher, subscriber = wires(), wires()
     for level in "abc":
@@ -45,6 +48,7 @@ def test_new_subscription_brings_the_retained_message_of_each_matching_topic(wir
 
 
 @pytest.mark.normative("mqtt-3.1.1:MQTT-3.3.1-7")
+@ahead
 def test_retained_message_at_qos_0_discards_the_older(wires, topic):
     """To store it is only advised."""
     publisher, subscriber = wires(), wires()
@@ -64,6 +68,7 @@ def test_message_for_an_established_subscription_has_retain_0(wires, topic, qos)
 
 
 @pytest.mark.normative("mqtt-3.1.1:MQTT-3.3.1-10", "mqtt-5.0:MQTT-3.3.1-6")
+@ahead
 def test_empty_retained_message_is_delivered_and_clears(wires, topic):
     publisher, present, late = wires(), wires(), wires()
     publisher.deliver(topic, b"kept", qos=1, retain=True)
@@ -76,6 +81,7 @@ def test_empty_retained_message_is_delivered_and_clears(wires, topic):
 
 @pytest.mark.normative("mqtt-3.1.1:MQTT-3.3.1-10", "mqtt-5.0:MQTT-3.3.1-6")
 @pytest.mark.parametrize("qos", [0, 2])
+@ahead
 def test_empty_retained_message_of_any_qos_clears(wires, topic, qos):
     publisher, late = wires(), wires()
     publisher.deliver(topic, b"kept", qos=1, retain=True)
@@ -85,6 +91,7 @@ def test_empty_retained_message_of_any_qos_clears(wires, topic, qos):
 
 
 @pytest.mark.normative("mqtt-3.1.1:MQTT-3.3.1-11", "mqtt-5.0:MQTT-3.3.1-7")
+@ahead
 def test_empty_message_is_never_stored(wires, topic):
     publisher, late = wires(), wires()
     publisher.deliver(topic, b"", qos=1, retain=True)
@@ -94,6 +101,7 @@ def test_empty_message_is_never_stored(wires, topic):
 
 @pytest.mark.normative("mqtt-3.1.1:MQTT-3.3.1-12", "mqtt-5.0:MQTT-3.3.1-8")
 @pytest.mark.parametrize("body", [b"passing by", b""])
+@ahead
 def test_message_without_retain_leaves_the_retained_one_alone(wires, topic, body):
     publisher, late = wires(), wires()
     publisher.deliver(topic, b"kept", qos=1, retain=True)
@@ -103,6 +111,7 @@ def test_message_without_retain_leaves_the_retained_one_alone(wires, topic, body
 
 
 @pytest.mark.normative("mqtt-3.1.1:MQTT-3.3.1-12", "mqtt-5.0:MQTT-3.3.1-8")
+@ahead
 def test_message_without_retain_is_not_stored(wires, topic):
     publisher, late = wires(), wires()
     publisher.deliver(topic, b"passing by", qos=1)
@@ -122,6 +131,7 @@ def test_same_subscription_again_brings_the_retained_message_again(wires, topic)
 
 
 @pytest.mark.normative("mqtt-5.0:MQTT-3.3.1-10")
+@ahead
 def test_retain_handling_1_brings_retained_messages_to_new_subscriptions_only(wires, topic):
     publisher, subscriber = wires(), wires()
     publisher.deliver(topic, b"kept", qos=1, retain=True)
@@ -132,6 +142,7 @@ def test_retain_handling_1_brings_retained_messages_to_new_subscriptions_only(wi
 
 
 @pytest.mark.normative("mqtt-5.0:MQTT-3.3.1-11")
+@ahead
 def test_retain_handling_2_brings_no_retained_messages(wires, topic):
     publisher, subscriber = wires(), wires()
     publisher.deliver(topic, b"kept", qos=1, retain=True)
@@ -158,6 +169,7 @@ def test_message_sent_for_a_new_subscription_keeps_retain_1(wires, topic):
 
 @pytest.mark.normative("mqtt-3.1.1:MQTT-3.3.2-3", "mqtt-5.0:MQTT-3.3.2-3")
 @pytest.mark.needs("retain")
+@ahead
 def test_client_that_has_not_subscribed_gets_no_message(wires, topic):
     """Somebody else has subscribed, and a message is retained: neither concerns a client that only connects."""
     publisher, subscriber = wires(), wires()

@@ -4,10 +4,12 @@ import pytest
 from mqproof.dissectors.mqtt.tables import REASON_CODES, PacketType
 from mqproof.harness.verdicts import Unsupported, check
 from mqproof.harness.wires.mqtt_packets import PUBACK, PUBCOMP, PUBLISH, PUBREC, PUBREL
+from mqproof.suites.mqtt.ahead import ahead
 
 
 @pytest.mark.normative("mqtt-5.0:MQTT-3.4.2-1")
 @pytest.mark.parametrize("name", ["~", "~/nobody/listens", "$SYS/~"])
+@ahead
 def test_puback_has_a_defined_code(wires, topic, name):
     wires().subscribe(topic, qos=1)
     wire = wires()
@@ -18,6 +20,7 @@ def test_puback_has_a_defined_code(wires, topic, name):
 
 @pytest.mark.normative("mqtt-5.0:MQTT-3.5.2-1", "mqtt-5.0:MQTT-3.7.2-1")
 @pytest.mark.parametrize("name", ["~", "~/nobody/listens", "$SYS/~"])
+@ahead
 def test_pubrec_and_pubcomp_have_defined_codes(wires, topic, name):
     wires().subscribe(topic, qos=2)
     wire = wires()
@@ -32,6 +35,7 @@ def test_pubrec_and_pubcomp_have_defined_codes(wires, topic, name):
 
 
 @pytest.mark.normative("mqtt-5.0:MQTT-3.7.2-1")
+@ahead
 def test_pubrel_of_an_unknown_id_is_answered_with_a_defined_code(wire):
     wire.send(PUBREL, packet_id=777)
     wire.reaction()
@@ -78,6 +82,7 @@ def test_refused_id_means_a_new_message(wires, topic):
     "mqtt-5.0:MQTT-3.4.2-2", "mqtt-5.0:MQTT-3.4.2-3", "mqtt-5.0:MQTT-3.5.2-2", "mqtt-5.0:MQTT-3.5.2-3",
     "mqtt-5.0:MQTT-3.6.2-2", "mqtt-5.0:MQTT-3.6.2-3", "mqtt-5.0:MQTT-3.7.2-2", "mqtt-5.0:MQTT-3.7.2-3",
 )  # fmt: skip
+@ahead
 def test_acknowledgements_fit_the_clients_maximum_packet_size(wires, topic):
     """Also those that have a reason to tell."""
     wire = wires(properties={"maximum_packet_size": 32})

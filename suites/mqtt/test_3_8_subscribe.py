@@ -5,6 +5,7 @@ from mqproof.dissectors.mqtt.packets import Subscription
 from mqproof.dissectors.mqtt.tables import REASON_CODES, SUBACK_RETURN_CODES, PacketType
 from mqproof.harness.verdicts import Unsupported
 from mqproof.harness.wires.mqtt_packets import SUBACK
+from mqproof.suites.mqtt.ahead import ahead
 from mqproof.suites.mqtt.octets import BAD_UTF8, field, packet, properties, subscribe
 
 
@@ -52,6 +53,7 @@ def test_codes_of_suback_are_defined(wire, topic):
 
 
 @pytest.mark.normative("mqtt-3.1.1:MQTT-3.8.4-4", "mqtt-5.0:MQTT-3.8.4-5")
+@ahead
 def test_subscribe_with_several_filters_acts_as_several(wires, topic):
     subscriber, publisher = wires(), wires()
     subscriber.subscribe(*(f"{topic}/{level}" for level in "abc"), qos=1)
@@ -69,6 +71,7 @@ def test_subscribe_with_several_filters_gets_one_suback(wire, topic):
 
 @pytest.mark.normative("mqtt-3.1.1:MQTT-3.8.4-3", "mqtt-5.0:MQTT-3.8.4-3")
 @pytest.mark.parametrize(("first", "second"), [(0, 2), (2, 0), (1, 1)])
+@ahead
 def test_same_filter_again_replaces_the_subscription(wires, topic, first, second):
     subscriber, publisher = wires(), wires()
     subscriber.subscribe(topic, qos=first)
@@ -90,6 +93,7 @@ def test_replacing_a_subscription_loses_no_message(wires, topic):
 
 
 @pytest.mark.normative("mqtt-3.1.1:MQTT-3.8.4-3", "mqtt-5.0:MQTT-3.8.4-4")
+@ahead
 def test_replacing_a_subscription_keeps_messages_that_wait(wires, topic, client_id):
     subscriber, publisher = wires(client_id, keep=True), wires()
     subscriber.subscribe(topic, qos=1)
@@ -102,6 +106,7 @@ def test_replacing_a_subscription_keeps_messages_that_wait(wires, topic, client_
 
 
 @pytest.mark.normative("mqtt-5.0:MQTT-3.8.4-3")
+@ahead
 def test_options_of_a_replaced_subscription_are_the_new_ones(wires, topic):
     subscriber, publisher = wires(), wires()
     subscriber.subscribe(Subscription(topic, 1, retain_as_published=True, no_local=True))
@@ -112,6 +117,7 @@ def test_options_of_a_replaced_subscription_are_the_new_ones(wires, topic):
 
 
 @pytest.mark.normative("mqtt-3.1.1:MQTT-3.8.3-2")
+@ahead
 def test_wildcards_are_granted_or_refused_and_nothing_else(wires, topic):
     """A server without wildcards refuses them; one with them delivers."""
     subscriber, publisher = wires(), wires()
@@ -201,6 +207,7 @@ def test_filter_with_a_null_character_is_not_granted(wire, topic):
 
 @pytest.mark.normative("mqtt-3.1.1:MQTT-4.7.3-4", "mqtt-5.0:MQTT-4.7.3-4")
 @pytest.mark.parametrize("length", [1000, 65535])
+@ahead
 def test_long_filter_is_compared_to_its_last_octet(wires, topic, length):
     """There is no duty to accept a filter of that length; but what is granted works."""
     subscriber, publisher = wires(), wires()
@@ -214,6 +221,7 @@ def test_long_filter_is_compared_to_its_last_octet(wires, topic, length):
 
 @pytest.mark.normative("mqtt-5.0:MQTT-3.8.3-4", "mqtt-5.0:MQTT-4.13.1-1")
 @pytest.mark.needs("shared_subscription")
+@ahead
 def test_no_local_on_a_shared_subscription_ends_the_connection(wire, topic):
     wire.send(subscribe(wire, f"$share/group/{topic}".encode(), 0x04))
     wire.must_close(lenient=True)
@@ -228,6 +236,7 @@ def test_suback_fits_the_clients_maximum_packet_size(wires, topic):
 
 
 @pytest.mark.normative("mqtt-3.1.1:MQTT-1.5.3-3", "mqtt-5.0:MQTT-1.5.4-3")
+@ahead
 def test_zero_width_no_break_space_is_an_ordinary_character(wires, topic):
     subscriber, publisher = wires(), wires()
     subscriber.send(packet(0x82, b"\0\5", properties(subscriber), field(topic.encode() + b"/\xef\xbb\xbf"), b"\1"))

@@ -9,6 +9,7 @@ from mqproof.dissectors.mqtt.tables import REASON_CODES, PacketType
 from mqproof.harness.verdicts import Blocked, Unsupported
 from mqproof.harness.wires.mqtt_link import deadline
 from mqproof.harness.wires.mqtt_packets import AUTH, CONNACK
+from mqproof.suites.mqtt.ahead import ahead
 from mqproof.suites.mqtt.octets import packet
 
 METHOD = "MQPROOF-ECHO"
@@ -80,6 +81,7 @@ def test_answer_with_another_method_is_refused(wires):
 
 
 @pytest.mark.normative("mqtt-5.0:MQTT-3.1.2-30")
+@ahead
 def test_other_packets_during_authentication_are_not_processed(wires, topic):
     subscriber, wire = wires(), begun(wires)
     subscriber.subscribe(topic, qos=1)

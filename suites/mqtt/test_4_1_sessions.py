@@ -3,6 +3,7 @@
 import pytest
 from mqproof.harness.verdicts import check
 from mqproof.harness.wires.mqtt_packets import CONNACK, PUBLISH, PUBREC, PUBREL, SUBACK
+from mqproof.suites.mqtt.ahead import ahead
 
 STORED = ("mqtt-3.1.1:MQTT-3.1.2-5", "mqtt-5.0:MQTT-4.5.0-1")
 
@@ -12,6 +13,7 @@ STORED = ("mqtt-3.1.1:MQTT-3.1.2-5", "mqtt-5.0:MQTT-4.5.0-1")
     "mqtt-5.0:MQTT-3.1.2-5", "mqtt-5.0:MQTT-3.2.2-3", "mqtt-5.0:MQTT-3.1.2-23", "mqtt-5.0:MQTT-3.1.4-4",
 )  # fmt: skip
 @pytest.mark.parametrize("end", ["disconnect", "cut", "close"])
+@ahead
 def test_stored_session_is_resumed_with_its_subscriptions(wires, topic, client_id, end):
     subscriber, publisher = wires(client_id, keep=True), wires()
     subscriber.subscribe(topic, qos=1)
@@ -44,6 +46,7 @@ def test_session_is_created_where_none_is_stored(wires, client_id):
     "mqtt-3.1.1:MQTT-3.1.2-6", "mqtt-3.1.1:MQTT-3.2.2-1", "mqtt-3.1.1:MQTT-3.1.4-3", "mqtt-5.0:MQTT-3.1.2-4",
     "mqtt-5.0:MQTT-3.2.2-2", "mqtt-5.0:MQTT-3.1.4-4",
 )  # fmt: skip
+@ahead
 def test_clean_start_discards_the_stored_session(wires, topic, client_id):
     subscriber, publisher = wires(client_id, keep=True), wires()
     subscriber.subscribe(topic, qos=1)
@@ -119,6 +122,7 @@ def test_messages_wait_for_an_absent_client(wires, topic, client_id, qos):
     "mqtt-3.1.1:MQTT-3.1.2-5", "mqtt-3.1.1:MQTT-4.6.0-6", "mqtt-5.0:MQTT-4.5.0-1", "mqtt-5.0:MQTT-4.6.0-5",
 )  # fmt: skip
 @pytest.mark.parametrize("qos", [1, 2])
+@ahead
 def test_waiting_messages_keep_their_order(wires, topic, client_id, qos):
     subscriber, publisher = wires(client_id, keep=True), wires()
     subscriber.subscribe(topic, qos=qos)
@@ -132,6 +136,7 @@ def test_waiting_messages_keep_their_order(wires, topic, client_id, qos):
 
 
 @pytest.mark.normative("mqtt-3.1.1:MQTT-4.1.0-2", "mqtt-3.1.1:MQTT-4.1.0-1", "mqtt-5.0:MQTT-4.1.0-1")
+@ahead
 def test_clean_session_lasts_as_long_as_its_connection(wires, topic):
     """Other clients come and go; subscriptions and started exchanges of this one stay."""
     subscriber, publisher = wires(), wires()

@@ -2,6 +2,7 @@
 
 import pytest
 from mqproof.harness.wires.mqtt_packets import CONNACK, PINGRESP, PUBACK, PUBLISH, SUBACK, UNSUBACK
+from mqproof.suites.mqtt.ahead import ahead
 from mqproof.suites.mqtt.octets import connect, packet, publish, subscribe, unsubscribe
 
 CONVERSATION = (CONNACK, SUBACK, PUBACK, PUBLISH, UNSUBACK, PINGRESP)
@@ -20,6 +21,7 @@ def test_packets_may_be_cut_and_joined_by_the_transport(wires, topic, size):
 
 
 @pytest.mark.normative("mqtt-3.1.1:MQTT-3.3.5-2")
+@ahead
 def test_message_that_is_not_allowed_is_acknowledged_or_ends_the_connection(wire, topic):
     """Clients commonly may not publish on $SYS; where they may, it is acknowledged like any other."""
     wire.publish(f"$SYS/{topic}", qos=1, packet_id=9)

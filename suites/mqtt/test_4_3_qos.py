@@ -2,6 +2,7 @@
 
 import pytest
 from mqproof.harness.wires.mqtt_packets import PUBACK, PUBCOMP, PUBLISH, PUBREC, PUBREL
+from mqproof.suites.mqtt.ahead import ahead
 
 V4, V5 = "mqtt-3.1.1:MQTT-", "mqtt-5.0:MQTT-"
 
@@ -16,6 +17,7 @@ def test_qos_0_message_has_neither_dup_nor_packet_id(wires, topic):
 
 
 @pytest.mark.normative(f"{V4}3.3.4-1", f"{V5}3.3.4-1")
+@ahead
 def test_qos_0_message_is_not_acknowledged(wire, topic):
     wire.publish(topic)
     wire.ping()
@@ -115,6 +117,7 @@ def test_broker_does_not_send_the_message_again_after_pubrel(wires, topic, clien
 
 @pytest.mark.normative(f"{V4}4.3.3-2", f"{V5}4.3.3-10")
 @pytest.mark.parametrize("times", [1, 3, 7])
+@ahead
 def test_publish_repeated_before_pubrel_is_delivered_once(wires, topic, times):
     """A sender that lost the PUBREC sends again; the subscriber must not see two messages."""
     subscriber, publisher = wires(), wires()

@@ -2,6 +2,7 @@
 
 import pytest
 from mqproof.harness.wires.mqtt_packets import PUBACK, PUBCOMP, PUBLISH, PUBREC, PUBREL
+from mqproof.suites.mqtt.ahead import ahead
 
 V4, V5 = "mqtt-3.1.1:MQTT-", "mqtt-5.0:MQTT-"
 RESENT = (f"{V4}4.4.0-1", f"{V5}4.4.0-1")
@@ -53,6 +54,7 @@ def test_messages_come_again_in_their_order_and_before_later_ones(wires, topic, 
 
 @pytest.mark.normative(*RESENT)
 @pytest.mark.parametrize("qos", [1, 2])
+@ahead
 def test_acknowledged_message_does_not_come_again(wires, topic, client_id, qos):
     subscriber, publisher = wires(client_id, keep=True), wires()
     subscriber.subscribe(topic, qos=qos)

@@ -2,6 +2,7 @@
 
 import pytest
 from mqproof.harness.wires.mqtt_packets import PUBACK, PUBLISH, PUBREC
+from mqproof.suites.mqtt.ahead import ahead
 from mqproof.suites.mqtt.octets import subscribe
 
 pytestmark = pytest.mark.needs("shared_subscription")
@@ -9,6 +10,7 @@ pytestmark = pytest.mark.needs("shared_subscription")
 
 @pytest.mark.normative("mqtt-5.0:MQTT-4.8.2-3")
 @pytest.mark.parametrize("qos", [0, 1, 2])
+@ahead
 def test_each_message_reaches_one_member(wires, topic, qos):
     members, publisher = [wires() for _ in range(3)], wires()
     for member in members:
@@ -40,6 +42,7 @@ def test_groups_and_ordinary_subscriptions_each_get_the_message(wires, topic):
 
 
 @pytest.mark.normative("mqtt-5.0:MQTT-4.8.2-4")
+@ahead
 def test_interrupted_qos_2_exchange_is_completed_to_the_same_client(wires, topic, client_id):
     member, other, publisher = wires(client_id, keep=True), wires(), wires()
     member.subscribe(shared(topic), qos=2)
@@ -54,6 +57,7 @@ def test_interrupted_qos_2_exchange_is_completed_to_the_same_client(wires, topic
 
 
 @pytest.mark.normative("mqtt-5.0:MQTT-4.8.2-5")
+@ahead
 def test_begun_qos_2_message_of_an_ended_session_goes_to_nobody_else(wires, topic, client_id):
     member, other, publisher = wires(client_id, keep=True), wires(), wires()
     member.subscribe(shared(topic), qos=2)
@@ -67,6 +71,7 @@ def test_begun_qos_2_message_of_an_ended_session_goes_to_nobody_else(wires, topi
 
 @pytest.mark.normative("mqtt-5.0:MQTT-4.8.2-6")
 @pytest.mark.parametrize(("qos", "answer"), [(1, PUBACK), (2, PUBREC)])
+@ahead
 def test_refused_message_is_discarded_and_not_redirected(wires, topic, qos, answer):
     member, other, publisher = wires(), wires(), wires()
     member.subscribe(shared(topic), qos=qos)
@@ -82,6 +87,7 @@ def test_refused_message_is_discarded_and_not_redirected(wires, topic, qos, answ
 @pytest.mark.parametrize("pattern", [
     "$share//~", "$share/a+/~", "$share/#/~", "$share/+/~", "$share/group", "$share/g/",
 ])  # fmt: skip
+@ahead
 def test_shared_filter_of_wrong_form_is_refused_properly(wire, topic, pattern):
     """The text binds the client: a server refuses it, ends the connection with a reason, or overlooks it."""
     wire.send(subscribe(wire, pattern.replace("~", topic).encode(), 1))
@@ -89,6 +95,7 @@ def test_shared_filter_of_wrong_form_is_refused_properly(wire, topic, pattern):
 
 
 @pytest.mark.normative("mqtt-5.0:MQTT-3.10.4-1")
+@ahead
 def test_member_that_unsubscribes_gets_nothing_more(wires, topic):
     leaving, staying, publisher = wires(), wires(), wires()
     for member in (leaving, staying):

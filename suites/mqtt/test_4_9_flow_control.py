@@ -3,11 +3,13 @@
 import pytest
 from mqproof.harness.verdicts import Unsupported, check
 from mqproof.harness.wires.mqtt_packets import PUBACK, PUBCOMP, PUBLISH, PUBREC, PUBREL
+from mqproof.suites.mqtt.ahead import ahead
 
 
 @pytest.mark.normative("mqtt-5.0:MQTT-3.3.4-9", "mqtt-5.0:MQTT-4.9.0-2", "mqtt-5.0:MQTT-4.9.0-1")
 @pytest.mark.parametrize("qos", [1, 2])
 @pytest.mark.parametrize("window", [1, 3])
+@ahead
 def test_server_keeps_within_the_clients_receive_maximum(wires, topic, qos, window):
     subscriber, publisher = wires(properties={"receive_maximum": window}), wires()
     subscriber.subscribe(topic, qos=qos)
@@ -95,6 +97,7 @@ def test_server_takes_as_many_messages_as_its_receive_maximum(wires, topic):
 
 
 @pytest.mark.normative("mqtt-5.0:MQTT-3.3.4-7", "mqtt-5.0:MQTT-4.13.1-1")
+@ahead
 def test_server_that_is_flooded_closes_with_a_reason_or_copes(wires, topic):
     wire = wires()
     window = dict(wire.connack.properties).get("receive_maximum", 65535)

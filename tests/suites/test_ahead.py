@@ -1,0 +1,103 @@
+"""Tests that run ahead: what their failures say is settled where they fail, and none begins that may not run."""
+
+import socket
+import threading
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from types import SimpleNamespace
+
+import pytest
+from mqproof.harness.plugin.accusation import KEPT, Comparison, seen
+from mqproof.harness.plugin.presence import GONE
+from mqproof.harness.targets.target import Target
+from mqproof.harness.verdicts import Blocked, Deviation, Unsupported, Untested
+from mqproof.harness.wires.base import Transcript
+from mqproof.suites.amqp.ahead import Conversations, ahead, settled
+
+
+@pytest.fixture
+def listening():
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        yield Target("fake", "mqtt", "127.0.0.1", server.getsockname()[1])
+
+
+@pytest.fixture
+def absent(listening):
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        port = server.getsockname()[1]
+    return listening.with_(port=port)
+
+
+def heard() -> list[Transcript]:
+    transcript = Transcript("wire")
+    transcript.add("<", b"\xd0\0", "PINGRESP")
+    return [transcript]
+
+
+def test_each_thread_keeps_its_own_comparison(listening):
+    meet = threading.Barrier(2, timeout=5)
+
+    def fail(number: int) -> Comparison:
+        def compare() -> None:
+            with settled(listening, []):
+                seen.last = Comparison("==", f"{number}", "wanted")
+                meet.wait()
+                raise AssertionError
+
+        with pytest.raises(AssertionError) as caught:
+            compare()
+        kept: Comparison = getattr(caught.value, KEPT)
+        return kept
+
+    with ThreadPoolExecutor(2) as pool:
+        assert [kept.left for kept in pool.map(fail, [1, 2])] == ["1", "2"]
+
+
+def test_failure_after_which_nobody_listens_accuses_nobody(absent):
+    with pytest.raises(Blocked, match="went away") as caught, settled(absent, heard()):
+        raise Deviation("a PUBACK", "the broker closed the connection", None)
+    assert str(caught.value) == GONE
+
+
+def test_failure_on_a_broker_that_is_there_stays_what_it_is(listening):
+    with pytest.raises(Deviation), settled(listening, heard()):
+        raise Deviation("a PUBACK", "the broker closed the connection", None)
+
+
+@pytest.mark.parametrize("error", [Unsupported("no QoS 2"), Untested("not said")])
+def test_what_says_nothing_of_the_broker_is_not_asked_again(absent, error):
+    with pytest.raises(type(error)), settled(absent, heard()):
+        raise error
+
+
+class Marked(SimpleNamespace):
+    """An item of pytest as far as ``begin_all`` looks at it."""
+
+    def iter_markers(self, name: str) -> list[pytest.Mark]:
+        return [mark for mark in self.marks if mark.name == name]
+
+    def get_closest_marker(self, name: str) -> pytest.Mark | None:
+        return next(iter(self.iter_markers(name)), None)
+
+
+@pytest.mark.parametrize(
+    ("mark", "begins"),
+    [(pytest.mark.needs("retain"), False), (pytest.mark.destructive, False), (pytest.mark.slow, True)],
+)
+def test_only_what_may_run_begins(listening, monkeypatch, mark, begins):
+    monkeypatch.setattr("mqproof.suites.amqp.ahead.state_of", lambda config: config)
+    state = SimpleNamespace(target=lambda name: listening, destructive=False)
+    begun: list[str] = []
+
+    class Noted(Conversations):
+        def _begin(self, item: pytest.Item, target: Target) -> None:
+            begun.append(item.nodeid)
+
+    @ahead
+    def conversation(wires: Callable[..., object]) -> None:
+        """Nothing."""
+
+    of_target = SimpleNamespace(params={"target": "fake"})
+    item = Marked(nodeid="it", config=state, function=conversation, marks=[mark.mark], callspec=of_target)
+    Noted(lambda *_: None).begin_all(SimpleNamespace(items=[item]), listening)  # type: ignore[arg-type]
+    assert begun == ["it"] * begins
