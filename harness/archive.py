@@ -8,6 +8,20 @@ from mqproof.harness.run import FILE, BadRun, Run, load
 
 SUFFIX = ".mqproof.tar.gz"
 MOST_BYTES = 4 * 1024**3  # unpacked; a run of that size is none of ours
+MOST_FILES = 500_000
+LONGEST_HEADER = 1 << 16  # octets of one that describes the next member: tarfile takes it into memory
+HEADERS = (
+    tarfile.XHDTYPE, tarfile.XGLTYPE, tarfile.SOLARIS_XHDTYPE, tarfile.GNUTYPE_LONGNAME, tarfile.GNUTYPE_LONGLINK,
+)  # fmt: skip
+
+
+class Member(tarfile.TarInfo):
+    """A member of an archive that may be hostile."""
+
+    def _proc_member(self, archive: tarfile.TarFile) -> tarfile.TarInfo:
+        if self.type in HEADERS and self.size > LONGEST_HEADER:
+            raise tarfile.ReadError("a header is too long")
+        return super()._proc_member(archive)  # type: ignore[misc,no-any-return]
 
 
 def runs_in(folder: Path) -> Iterator[tuple[Path, Run | BadRun]]:
@@ -31,16 +45,15 @@ def pack(folder: Path, archive: Path) -> None:
 def unpack(archive: Path, into: Path) -> Path:
     """Unpack what :func:`pack` wrote below ``into`` and return the run directory. Raises BadRun.
 
-    Nothing is written outside of ``into``, nothing is overwritten, and links are refused.
+    Nothing is written outside of ``into``, nothing is overwritten, links are refused, and so is what is too large,
+    before anything of it is written.
     """
     try:
-        with tarfile.open(archive, "r:gz") as tar:
-            members = tar.getmembers()
+        with tarfile.open(archive, "r:gz", tarinfo=Member) as tar:
+            members = _members(tar, archive)
             names = {member.name.partition("/")[0] for member in members}
             if len(names) != 1 or not all(member.isfile() for member in members):
                 raise BadRun(f"{archive} is no packed run")
-            if sum(member.size for member in members) > MOST_BYTES:
-                raise BadRun(f"{archive} is larger than any run: refused")
             folder = into / names.pop()
             if folder.exists():
                 raise BadRun(f"{folder} exists already")
@@ -49,6 +62,18 @@ def unpack(archive: Path, into: Path) -> Path:
         raise BadRun(f"{archive} cannot be unpacked: {error}") from None
     load(folder)
     return folder
+
+
+def _members(tar: tarfile.TarFile, archive: Path) -> list[tarfile.TarInfo]:
+    """Read what an archive holds, up to where it is too much. Raises BadRun."""
+    found: list[tarfile.TarInfo] = []
+    left = MOST_BYTES
+    for member in tar:
+        found.append(member)
+        left -= member.size
+        if left < 0 or len(found) > MOST_FILES:
+            raise BadRun(f"{archive} is larger than any run: refused")
+    return found
 
 
 def _nobody(member: tarfile.TarInfo) -> tarfile.TarInfo:

@@ -75,6 +75,7 @@ class Candidate:
     first_publish: str = ""  # the first message as it stands in the stream, hexadecimal
     facts: dict[str, Measure] = field(default_factory=dict)
     needs: list[Need] = field(default_factory=list)
+    tls: str = ""  # the version that everything was measured over; empty without TLS
 
     @property
     def title(self) -> str:
@@ -277,6 +278,7 @@ def choose(workload_name: str, workload: Workload, candidates: Sequence[Candidat
     """Return the recommendation between two candidates, each sentence with the numbers that it rests on."""
     choice = Choice(workload_name, workload.title, list(candidates))
     first, second = candidates
+    choice.sentences += _about_tls(workload, candidates)
     for rule in (_by_needs, _by_rate, _by_costs):
         winner = rule(workload, first, second, choice.sentences)
         if winner is not None and choice.recommended is None:
@@ -294,6 +296,19 @@ def _summary(chosen: Candidate | None, first: Candidate, second: Candidate) -> S
     if chosen is None:
         return Sentence(f"Either: {' and '.join(counts)}, and the costs do not tell them apart.", refers)
     return Sentence(f"Use {chosen.title}: {', '.join(counts)}.", refers)
+
+
+def _about_tls(workload: Workload, candidates: Sequence[Candidate]) -> list[Sentence]:
+    """Say over which TLS was measured where the workload asks for it, and what a connection then costs."""
+    known = [one for one in candidates if one.value("connection_octets") is not None]
+    if not workload.tls or not known:
+        return []
+    shown = [
+        f"{shown_measure(one.facts['connection_octets'])} on {one.title} ({one.tls or 'measured without TLS'})"
+        for one in known
+    ]
+    text = f"TLS is asked for: connecting and disconnecting takes {', '.join(shown)}."
+    return [Sentence(text, tuple(f"{one.name}/connection_octets" for one in known))]
 
 
 def _by_needs(workload: Workload, first: Candidate, second: Candidate, sentences: list[Sentence]) -> Candidate | None:
@@ -322,7 +337,7 @@ def _by_rate(workload: Workload, first: Candidate, second: Candidate, sentences:
         text = (
             f"{one.title} lost {lost:,.0f} messages at {paced:,.0f} a second, and delivered {throughput:,.0f} a second "
             f"at full speed with the guarantees that the workload asks for, where it lost "
-            f"{one.value('lost_at_full_speed') or 0:,.0f}; {workload.rate:,.4g} are asked for: "
+            f"{one.value('lost_at_full_speed') or 0:,.0f}; {shown_number(workload.rate)} are asked for: "
             f"{'held' if is_held else 'not held'}."
         )
         measures = ("lost", "paced_rate", "throughput", "lost_at_full_speed")
@@ -365,11 +380,16 @@ def shown_measure(measure: Measure) -> str:
     """Return a measure for people, its spread beside it."""
     if measure.value is None:
         return f"not measured ({measure.how})"
-    text = f"{measure.value:,.0f}" if abs(measure.value) >= 1000 else f"{measure.value:.3g}"
+    text = shown_number(measure.value)
     unit = f" {measure.unit}" if measure.unit else ""
     if measure.spread is not None:
         return f"{text}{unit} ({measure.spread[0]:,.0f} to {measure.spread[1]:,.0f})"
     return text + unit
+
+
+def shown_number(value: float) -> str:
+    """Return a number with as many digits as mean something."""
+    return f"{value:,.0f}" if abs(value) >= 1000 else f"{value:.3g}"
 
 
 def dominant(workload: Workload) -> Flow:

@@ -28,7 +28,7 @@ def claims(choices: Sequence[Choice], run: Run) -> list[Claim]:
     for choice in choices:
         pair = {one.protocol: one for one in choice.candidates}
         if len(pair) == 2:
-            if not found:
+            if not found and not any(one.tls for one in choice.candidates):  # what TLS adds is not the protocol's own
                 found += _of_pair(choice, pair["amqp"], pair["mqtt"], run)
             found += _of_choice(choice, pair)
     return found

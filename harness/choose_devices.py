@@ -6,6 +6,7 @@ PUBLISH) at once, which is the least that the protocol costs. A message is sent 
 
 import select
 import socket
+import ssl
 import time
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
@@ -15,6 +16,7 @@ from mqproof.dissectors.amqp import codec as amqp
 from mqproof.dissectors.mqtt import codec as mqtt
 from mqproof.dissectors.mqtt.tables import Version
 from mqproof.harness.targets.target import Target
+from mqproof.harness.wires.base import tls_context
 from mqproof.harness.workload import Flow
 
 ANSWER_SECONDS: Final = 10.0
@@ -37,11 +39,15 @@ class Device(ABC):
     def __init__(self, target: Target, name: str, number: int = 1) -> None:
         self.target, self.name, self.number = target, name, number
         self.prefix = "" if target.is_ours else name.rstrip("0123456789")
-        self.socket = socket.create_connection((target.host, target.port), ANSWER_SECONDS)
-        self.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        self.socket = _connected(target)
         self.port = int(self.socket.getsockname()[1])
         self.received = 0  # messages
         self.decoder: Any = self._decoder()
+
+    @property
+    def tls(self) -> str:
+        """The version of TLS, such as ``TLSv1.3``; empty without it."""
+        return self.socket.version() or "" if isinstance(self.socket, ssl.SSLSocket) else ""
 
     @abstractmethod
     def open(self) -> None:
@@ -78,7 +84,7 @@ class Device(ABC):
         """Take what comes for so long."""
         until = time.monotonic() + seconds
         while (left := until - time.monotonic()) > 0:
-            if select.select([self.socket], [], [], left)[0] and not self._feed():
+            if self._readable(left) and not self._feed():
                 return
             while (frame := self.decoder.next()) is not None:
                 self._take(frame)
@@ -91,17 +97,36 @@ class Device(ABC):
                 if self._is_one_of(frame, kinds):
                     return frame
                 self._take(frame)
-            if select.select([self.socket], [], [], max(0.0, until - time.monotonic()))[0] and not self._feed():
+            if self._readable(max(0.0, until - time.monotonic())) and not self._feed():
                 break
         raise NoAnswer(f"{self.target.redacted_url}: no answer came to {self.name}, which awaited {kinds[0]}")
 
     def _is_one_of(self, frame: Any, kinds: Sequence[Any]) -> bool:
         return isinstance(frame, amqp.Method) and frame.name in kinds
 
+    def _readable(self, seconds: float) -> bool:
+        """Return whether something comes within so many seconds; TLS may hold some of it already."""
+        has_some = isinstance(self.socket, ssl.SSLSocket) and self.socket.pending() > 0
+        return has_some or bool(select.select([self.socket], [], [], seconds)[0])
+
     def _feed(self) -> bool:
-        octets = self.socket.recv(1 << 16)
+        """Take what is there; return whether the connection still stands."""
+        self.socket.settimeout(0)
+        try:
+            octets = self.socket.recv(1 << 16)
+        except ssl.SSLWantReadError:  # a part of a record, or one that is TLS's own
+            return True
+        finally:
+            self.socket.settimeout(ANSWER_SECONDS)
         self.decoder.feed(octets)
         return bool(octets)
+
+
+def _connected(target: Target) -> socket.socket:
+    """Return a connection, secured where the target is. Raises OSError."""
+    plain = socket.create_connection((target.host, target.port), ANSWER_SECONDS)
+    plain.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    return plain if target.tls is None else tls_context(target).wrap_socket(plain, server_hostname=target.host)
 
 
 class AmqpDevice(Device):

@@ -34,7 +34,7 @@ class Phase:
     count: int
     octets: int
     packets: int
-    stream: int  # octets in the TCP streams of both directions: the protocol's own
+    stream: int  # octets in the TCP streams of both directions: the protocol's own, TLS records included
     payload: int  # octets of the messages' payloads
 
 
@@ -45,7 +45,8 @@ class Sample:
     kind: str  # dumpcap, or tap where packets may not be captured
     phases: list[Phase] = field(default_factory=list)
     consumer: list[Phase] = field(default_factory=list)
-    first_publish: bytes = b""  # the first message as it stood in the stream
+    first_publish: bytes = b""  # the first message as it stood in the stream, before it was encrypted
+    tls: str = ""  # its version
 
     def of(self, name: str) -> Phase:
         """Return the device's phase of this name. Raises StopIteration."""
@@ -85,6 +86,7 @@ def sample(target: Target, workload: Workload, folder: Path, name: str) -> Sampl
         with _consumer(used, workload.flows, f"{name}0") as consumer:
             time_zero = time.time_ns()
             sender = device(used, f"{name}1", workload.flows, max(1, workload.devices // 2))
+            tls = sender.tls
             consumer.serve(PACE)
             marks.end("connect")
             for flow in workload.flows:
@@ -100,7 +102,7 @@ def sample(target: Target, workload: Workload, folder: Path, name: str) -> Sampl
             consumer.serve(PACE)
             marks.end("close")
         ports = sender.port, consumer.port
-    made = Sample(recording.kind)
+    made = Sample(recording.kind, tls=tls)
     made.phases = _phases(recording.files[0], ports[0], time_zero, marks)
     made.consumer = _phases(recording.files[0], ports[1], time_zero, marks)
     made.first_publish = _first_publish(sender, workload.flows[0])

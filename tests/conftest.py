@@ -9,6 +9,7 @@ import pytest
 from hypothesis import HealthCheck, settings
 from mqproof.harness.targets.drivers import DRIVERS
 from mqproof.harness.targets.drivers.base import LocalBroker
+from mqproof.harness.targets.drivers.certificates import make_certificates
 from mqproof.harness.targets.errors import BrokerMissing
 
 ROOT = Path(__file__).parent.parent
@@ -83,20 +84,7 @@ def embedded() -> Iterator[LocalBroker]:
 @pytest.fixture(scope="session")
 def certificates(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with a self-made authority (``ca.pem``) and a server's certificate (``server.pem``) for localhost."""
-    folder = tmp_path_factory.mktemp("certificates")
-
-    def openssl(*arguments: str) -> None:
-        subprocess.run(["openssl", *arguments], cwd=folder, check=True, capture_output=True, timeout=60)
-
-    curve = ("-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes", "-days", "2")
-    openssl("req", "-x509", *curve, "-keyout", "ca.key", "-out", "ca.pem", "-subj", "/CN=mqproof test authority")
-    openssl("req", *curve[:-2], "-keyout", "server.key", "-out", "server.csr", "-subj", "/CN=localhost")
-    (folder / "names").write_text("subjectAltName=DNS:localhost\n")
-    openssl(
-        "x509", "-req", "-in", "server.csr", "-CA", "ca.pem", "-CAkey", "ca.key", "-CAcreateserial",
-        "-days", "2", "-extfile", "names", "-out", "server.pem",
-    )  # fmt: skip
-    return folder
+    return make_certificates(tmp_path_factory.mktemp("certificates"), "DNS:localhost")
 
 
 @pytest.fixture(scope="session")

@@ -5,6 +5,7 @@ import os
 import platform
 import subprocess
 import sys
+import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -29,6 +30,7 @@ from mqproof.harness.cli.exits import CONFORMS, DEVIATES, INTERNAL, INTERRUPTED,
 from mqproof.harness.cli.load_process import LoadFailed, run_process
 from mqproof.harness.reporting.choose_page import Report, markdown, page
 from mqproof.harness.run import BadRun, Run, load, new_folder, now, write_atomically
+from mqproof.harness.targets.drivers.certificates import SPEAK_TLS, make_certificates
 from mqproof.harness.targets.errors import TargetError
 from mqproof.harness.targets.identify import identify
 from mqproof.harness.targets.opening import plan, read_password
@@ -77,9 +79,13 @@ def _measure_and_choose(wishes: Wishes) -> int:
     out = wishes.out or new_folder()
     conformance = load(wishes.run) if wishes.run else _judged(words, workloads, out, console)
     report = Report(now()[:10], Run().tool["version"], _machine())
-    for name, workload in workloads.items():
-        candidates = [_measured(word, workload, name, conformance, wishes.seconds, out, console) for word in words]
-        report.choices.append(choose(Path(name).stem, workload, candidates))
+    with tempfile.TemporaryDirectory(prefix="mqproof-certificates-") as certificates:
+        if any(workload.tls for workload in workloads.values()):
+            make_certificates(Path(certificates))
+        bench = Bench(conformance, wishes.seconds, out, Path(certificates), console)
+        for name, workload in workloads.items():
+            candidates = [_measured(bench, word, workload, Path(name).stem) for word in words]
+            report.choices.append(choose(Path(name).stem, workload, candidates))
     report.claims = claims(report.choices, conformance)
     write_atomically(out / "verdict.md", markdown(report))
     write_atomically(out / "verdict.html", page(report))
@@ -121,33 +127,43 @@ def _mqproof_test(options: list[str], words: list[str], folder: Path) -> Run:
     return load(folder)
 
 
-def _measured(
-    word: str, workload: Workload, name: str, conformance: Run, seconds: float, out: Path, console: Console
-) -> Candidate:
-    with _started(word) as (target, pids):
-        console.print(f"{Path(name).stem} on {target.name}")
+@dataclass(frozen=True, slots=True)
+class Bench:
+    """What every measurement needs. ``seconds``: of each load. ``certificates``: for brokers that are to speak TLS."""
+
+    conformance: Run
+    seconds: float
+    out: Path
+    certificates: Path
+    console: Console
+
+
+def _measured(bench: Bench, word: str, workload: Workload, name: str) -> Candidate:
+    options = {"certificates": str(bench.certificates)} if workload.tls else {}
+    with _started(word, options) as (target, pids):
+        bench.console.print(f"{name} on {target.name}")
         found = Candidate(target.name, target.product, target.version, target.protocol)
         used = memory(target, pids, workload, "mqproofmem") if pids else None
-    with _started(word) as (target, pids):  # anew: thousands of queued messages lie in the other's way
-        seen = sample(target, workload, out / "captures" / Path(name).stem, "mqproofdev")
-        found.first_publish = seen.first_publish.hex()
+    with _started(word, options) as (target, pids):  # anew: thousands of queued messages lie in the other's way
+        seen = sample(target, workload, bench.out / "captures" / name, "mqproofdev")
+        found.first_publish, found.tls = seen.first_publish.hex(), seen.tls
         found.facts |= facts_of_sample(workload, seen, target.protocol)
-        found.facts |= _loads(target, pids, workload, seconds)
+        found.facts |= _loads(target, pids, workload, bench.seconds)
         found.facts |= facts_of_memory(workload, used)
-    found.facts |= facts_of_run(conformance, target.name)
-    found.needs = needs_of(workload, conformance, target.name, target.protocol)
+    found.facts |= facts_of_run(bench.conformance, target.name)
+    found.needs = needs_of(workload, bench.conformance, target.name, target.protocol)
     return found
 
 
 @contextmanager
-def _started(word: str) -> Iterator[tuple[Target, list[int]]]:
+def _started(word: str, options: dict[str, str]) -> Iterator[tuple[Target, list[int]]]:
     """A broker that was just started, with its processes; or somebody else's, without."""
     planned = plan(word, password=read_password())
     if isinstance(planned, Target):
         yield identify(planned), []
         return
     driver, protocols = planned
-    with driver.start(protocols) as broker:
+    with driver.start(protocols, options=options if driver.name in SPEAK_TLS else None) as broker:
         yield identify(broker.targets[0]), broker.pids
 
 
@@ -169,6 +185,7 @@ def _settings(target: Target, workload: Workload, seconds: float, rate: float) -
         "throughput", target.url, users=2, workers=1, duration=seconds, rate=rate, prefetch=1000, work=0.0,
         payload=max(SMALLEST, round(flow.mean_payload)), qos=min(flow.qos, granted), confirm=flow.qos > 0,
         persistent=flow.persistent and target.protocol == "amqp", product=target.product, max_qos=granted,
+        ca_file=str(target.tls.ca_file) if target.tls and target.tls.ca_file else None,
     )  # fmt: skip
 
 

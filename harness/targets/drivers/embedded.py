@@ -1,6 +1,7 @@
 """The driver ``embedded``: mqproof's own reference brokers for AMQP 0-9-1 and MQTT, which need nothing but Python.
 
-Option ``defects`` (names, comma-separated) makes them break rules on purpose; every other option is one of theirs.
+Option ``defects`` (names, comma-separated) makes them break rules on purpose, ``certificates`` (a folder) makes them
+speak TLS; every other option is one of theirs.
 """
 
 import os
@@ -12,6 +13,7 @@ from importlib.metadata import version
 from pathlib import Path
 
 from mqproof.harness.targets.drivers.base import Availability, LocalBroker, Server, environment, reserve, wanted
+from mqproof.harness.targets.drivers.certificates import CERTIFICATE, KEY, tls_of
 from mqproof.harness.targets.drivers.launch import launch
 from mqproof.harness.targets.drivers.supervised import Supervised
 from mqproof.harness.targets.target import Target
@@ -55,11 +57,12 @@ def _prepare(chosen: tuple[str, ...], folder: Path | None, options: Mapping[str,
 
 def _server(protocol: str, folder: Path | None, options: Mapping[str, str]) -> Server:
     ports = reserve(2 if protocol == "mqtt" else 1)
+    certificates = options.get("certificates", "")
     process = Supervised(f"embedded-{protocol}", folder)
     module = f"mqproof.harness.reference.{protocol}.server"
     address = ["--host", "127.0.0.1", "--port", str(ports[0].number)]
     address += [word for port in ports[1:] for word in ("--ws-port", str(port.number))]
-    process.leash([sys.executable, "-P", "-m", module, *address, *_arguments(options)], _environment())
+    process.leash([sys.executable, "-P", "-m", module, *address, *_arguments(protocol, options)], _environment())
     target = Target(
         f"embedded-{protocol}", protocol, "127.0.0.1", ports[0].number,
         user="guest" if protocol == "amqp" else None, password="guest" if protocol == "amqp" else None,
@@ -67,12 +70,18 @@ def _server(protocol: str, folder: Path | None, options: Mapping[str, str]) -> S
     )  # fmt: skip
     if protocol == "mqtt":
         target = target.with_(websocket=target.with_(port=ports[1].number, path="/mqtt"))
+    if certificates:
+        target = target.with_(tls=tls_of(Path(certificates)), websocket=None)
     return Server(process, [target], ports)
 
 
-def _arguments(options: Mapping[str, str]) -> list[str]:
+def _arguments(protocol: str, options: Mapping[str, str]) -> list[str]:
     defects = [name.strip() for name in options.get("defects", "").split(",") if name.strip()]
-    others = [word for name, value in options.items() if name != "defects" for word in (f"--{name}", value)]
+    own = ("defects", "certificates")
+    others = [word for name, value in options.items() if name not in own for word in (f"--{name}", value)]
+    if certificates := options.get("certificates", ""):
+        name = {"amqp": "--certificate", "mqtt": "--cert"}[protocol]
+        others += [name, f"{certificates}/{CERTIFICATE}", "--key", f"{certificates}/{KEY}"]
     return [*others, *(word for name in defects for word in ("--defect", name))]
 
 

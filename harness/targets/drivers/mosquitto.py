@@ -1,6 +1,7 @@
 """The driver ``mosquitto``: Eclipse Mosquitto for MQTT 3.1.1 and 5.0, also over WebSocket where its build can.
 
-Options of its own: ``user`` (``NAME:PASSWORD``) demands a login; everything else is a line of ``mosquitto.conf``.
+Options of its own: ``user`` (``NAME:PASSWORD``) demands a login, ``certificates`` (a folder) makes it speak TLS;
+everything else is a line of ``mosquitto.conf``.
 """
 
 import os
@@ -20,6 +21,7 @@ from mqproof.harness.targets.drivers.base import (
     reserve,
     wanted,
 )
+from mqproof.harness.targets.drivers.certificates import CERTIFICATE, KEY, tls_of
 from mqproof.harness.targets.drivers.launch import launch
 from mqproof.harness.targets.drivers.supervised import Supervised
 from mqproof.harness.targets.errors import BrokerFailed
@@ -74,6 +76,9 @@ def _prepare(folder: Path | None, options: dict[str, str], version: str) -> Loca
     process = Supervised("mosquitto", folder)
     process.leash([program, "-c", "mosquitto.conf"], environment())
     user, _, password = options.pop("user", "").partition(":")
+    certificates = options.pop("certificates", "")
+    if certificates:
+        options |= {"certfile": f"{certificates}/{CERTIFICATE}", "keyfile": f"{certificates}/{KEY}"}
     if user:
         _write_passwords(process.folder / "passwords", user, password)
     (process.folder / "mosquitto.conf").write_text(_config([port.number for port in ports], user, options))
@@ -84,6 +89,8 @@ def _prepare(folder: Path | None, options: dict[str, str], version: str) -> Loca
     )  # fmt: skip
     if has_websocket:
         target = target.with_(websocket=target.with_(port=ports[1].number, path="/mqtt"))
+    if certificates:
+        target = target.with_(tls=tls_of(Path(certificates)))
     return LocalBroker("mosquitto", [Server(process, [target], ports)])
 
 

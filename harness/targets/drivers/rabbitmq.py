@@ -2,7 +2,8 @@
 
 Its node knows no other node and no epmd: own cookie, own home, own everything. Options are lines of
 ``rabbitmq.conf``; ``plugins`` (names, comma-separated) enables more of them, ``channel_tick_interval`` (milliseconds)
-says how often channels look for consumers that do not acknowledge. Besides guest and / it has what tests of rights
+says how often channels look for consumers that do not acknowledge, ``certificates`` (a folder) makes AMQP and MQTT
+speak TLS. Besides guest and / it has what tests of rights
 need: the virtual hosts ``other`` and ``closed``, which nobody may open, and a user who may open the rest and no more.
 """
 
@@ -29,6 +30,7 @@ from mqproof.harness.targets.drivers.base import (
     reserve,
     wanted,
 )
+from mqproof.harness.targets.drivers.certificates import AUTHORITY, CERTIFICATE, KEY, tls_of
 from mqproof.harness.targets.drivers.launch import launch
 from mqproof.harness.targets.drivers.supervised import Supervised
 from mqproof.harness.targets.errors import BrokerFailed
@@ -139,6 +141,11 @@ def _prepare(chosen: tuple[str, ...], folder: Path | None, options: dict[str, st
         plugins += ["rabbitmq_mqtt", "rabbitmq_web_mqtt"]
         listeners = {"mqtt.listeners.tcp.1": f"127.0.0.1:{mqtt.number}"}
         options = listeners | {"web_mqtt.tcp.ip": "127.0.0.1", "web_mqtt.tcp.port": str(web.number)} | options
+    certificates = options.pop("certificates", "")
+    if certificates:
+        amqp, mqtt = secured = reserve(2)  # the plain ports stay: RabbitMQ is told one of them by its environment
+        ports += secured
+        options = _tls(certificates, {"amqp": amqp.number, "mqtt": mqtt.number}, chosen) | options
     tick = options.pop("channel_tick_interval", "")
     if tick:
         (process.folder / "advanced.config").write_text(f"[{{rabbit, [{{channel_tick_interval, {int(tick)}}}]}}].\n")
@@ -161,8 +168,22 @@ def _prepare(chosen: tuple[str, ...], folder: Path | None, options: dict[str, st
         target.with_(websocket=target.with_(port=web.number, path="/ws")) if target.protocol == "mqtt" else target
         for target in targets
     ]
+    if certificates:
+        targets = [target.with_(tls=tls_of(Path(certificates))) for target in targets]
     server = Server(process, targets, ports, logs=[process.folder / "rabbit.log"])
     return RabbitBroker(server, env, scripts)
+
+
+def _tls(certificates: str, ports: Mapping[str, int], chosen: Sequence[str]) -> dict[str, str]:
+    """Return the lines of the configuration for TLS; clients show no certificate."""
+    listeners = {"amqp": "listeners.ssl.1", "mqtt": "mqtt.listeners.ssl.1"}
+    files = {"cacertfile": AUTHORITY, "certfile": CERTIFICATE, "keyfile": KEY}
+    return {
+        **{listeners[protocol]: f"127.0.0.1:{ports[protocol]}" for protocol in chosen},
+        **{f"ssl_options.{name}": f"{certificates}/{file}" for name, file in files.items()},
+        "ssl_options.verify": "verify_none",
+        "ssl_options.fail_if_no_peer_cert": "false",
+    }
 
 
 def _definitions(version: str) -> dict[str, object]:

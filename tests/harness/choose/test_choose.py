@@ -32,6 +32,7 @@ from mqproof.harness.reporting.choose_page import Report, markdown, page
 from mqproof.harness.run import Run
 from mqproof.harness.statements.registry import load as registry
 from mqproof.harness.targets.drivers import DRIVERS
+from mqproof.harness.targets.drivers.certificates import make_certificates
 from mqproof.harness.targets.identify import identify
 from mqproof.harness.workload import FEATURES, Flow, Workload, names, read
 from typer.testing import CliRunner
@@ -160,6 +161,9 @@ def test_claims_are_held_against_the_numbers():
     assert found["Resources of AMQP"].finding == "holds"
     assert found["QoS 2"].finding == "incomplete"
     assert claims([choose("dog-gps", WORKLOAD, [amqp, candidate("b", "amqp")])], run) == []
+    amqp.tls = "TLSv1.3"  # its records are not the protocol's own octets
+    secured = claims([choose("dog-gps", WORKLOAD, [amqp, mqtt])], run)
+    assert [claim.quote for claim in secured] == ["Test: use MQTT"]
 
 
 def test_documents_escape_what_they_show():
@@ -177,6 +181,20 @@ def test_every_named_workload_reaches_its_consumer(protocol, name, tmp_path):
     with DRIVERS["embedded"].start([protocol]) as broker:
         seen = sample(identify(broker.targets[0]), read(name), tmp_path, "mqproofdev")
     assert [seen.of(flow.name).count for flow in read(name).flows] == [MESSAGES, MESSAGES]
+
+
+@pytest.mark.parametrize("protocol", ["amqp", "mqtt"])
+def test_tls_costs_its_records_and_nothing_of_the_protocol_changes(protocol, tmp_path):
+    found = []
+    for options in ({}, {"certificates": str(make_certificates(tmp_path))}):
+        with DRIVERS["embedded"].start([protocol], options=options) as broker:
+            found.append(sample(identify(broker.targets[0]), WORKLOAD, tmp_path / str(len(options)), "mqproofdev"))
+    plain, secured = found
+    assert (plain.tls, secured.tls) == ("", "TLSv1.3")
+    assert plain.first_publish == secured.first_publish
+    if plain.kind == "dumpcap":
+        more = secured.of("f").stream - plain.of("f").stream
+        assert more == MESSAGES * 2 * 22  # header, content type and tag (RFC 8446 section 5.2), here and in the answer
 
 
 @pytest.mark.parametrize("protocol", ["amqp", "mqtt"])
@@ -216,6 +234,8 @@ def test_a_verdict_on_the_embedded_brokers(tmp_path):
         assert one["facts"]["throughput"]["value"] > 0
         assert one["facts"]["lost"]["value"] == 0
         assert one["facts"]["memory_idle_mb"]["value"] > 1
+        assert one["tls"].startswith("TLSv1.")  # the workload asks for it
+    assert any("TLS is asked for" in sentence["text"] for sentence in choice["sentences"])
     assert data == json.loads((tmp_path / "out" / "verdict.json").read_text())
     assert "<h1>" in (tmp_path / "out" / "verdict.html").read_text()
 

@@ -1,8 +1,10 @@
 """A run as one file: comes back as it was, writes nowhere else, and is refused when it is not ours."""
 
+import gzip
 import io
 import json
 import tarfile
+from pathlib import Path
 
 import pytest
 from mqproof.harness.archive import pack, runs_in, unpack
@@ -61,6 +63,10 @@ def member(name: str, kind: bytes = tarfile.REGTYPE) -> tarfile.TarInfo:
         [member("/absolute/run.json")],
         [member("run/a"), member("run/link", tarfile.SYMTYPE)],
         [member("a/run.json"), member("b/run.json")],
+        [member("run/../../outside")],
+        [member("run/run.json"), member("run/hard", tarfile.LNKTYPE)],
+        [member("run/run.json"), member("run/device", tarfile.CHRTYPE)],
+        [member("run/run.json"), member("run/pipe", tarfile.FIFOTYPE)],
         [member("run/other.txt")],
         [],
     ],
@@ -71,6 +77,37 @@ def test_what_is_no_packed_run_is_refused_and_leaves_nothing_outside(tmp_path, m
     with pytest.raises(BadRun):
         unpack(archive(tmp_path / "bad.tar.gz", *members), target)
     assert not (tmp_path / "into" / "outside").exists()
+    assert {path.name for path in target.rglob("*")} <= {"run", "run.json", "other.txt", "outside"}
+
+
+def hostile(path: Path, *headers: bytes) -> Path:
+    with gzip.open(path, "wb") as file:
+        for header in headers:
+            file.write(header)
+    return path
+
+
+def test_what_is_too_large_is_refused_before_anything_of_it_is_written(tmp_path):
+    huge = member("run/huge")
+    huge.size = 8 * 1024**3
+    with pytest.raises(BadRun, match="larger than any run"):
+        unpack(hostile(tmp_path / "huge.tar.gz", huge.tobuf()), tmp_path / "into")
+    assert not (tmp_path / "into").exists()
+
+
+def test_many_small_members_are_too_many(tmp_path, monkeypatch):
+    monkeypatch.setattr("mqproof.harness.archive.MOST_FILES", 3)
+    members = [member(f"run/{number}") for number in range(4)]
+    with pytest.raises(BadRun, match="larger than any run"):
+        unpack(archive(tmp_path / "many.tar.gz", *members), tmp_path / "into")
+
+
+@pytest.mark.parametrize("kind", [tarfile.XHDTYPE, tarfile.XGLTYPE, tarfile.GNUTYPE_LONGNAME])
+def test_a_header_that_would_fill_the_memory_is_not_read(tmp_path, kind):
+    header = member("x", kind)
+    header.size = 4 * 1024**3
+    with pytest.raises(BadRun, match="too long"):
+        unpack(hostile(tmp_path / "header.tar.gz", header.tobuf()), tmp_path / "into")
 
 
 def test_a_file_that_is_no_archive_is_one_line(tmp_path):

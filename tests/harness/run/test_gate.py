@@ -1,8 +1,10 @@
 """The gate: every rule passes, fails, and fails where nothing was measured; a doubtful run never passes."""
 
 import json
+import math
 import tomllib
 import xml.etree.ElementTree as ElementTree
+from dataclasses import fields
 from datetime import UTC, datetime, timedelta
 from importlib.resources import files
 from pathlib import Path
@@ -59,9 +61,10 @@ GOOD_AND_BAD = [
     ({"max_inconclusive": 1}, {"max_inconclusive": 0}, run(row("inconclusive"))),
     ({"min_statements": 2}, {"min_statements": 3}, run(row(), row("known-deviation", "b"), row("unsupported", "c"))),
     ({"max_p99_ms": 4}, {"max_p99_ms": 3.9}, run(loads=[LOAD])),
-    ({"max_lost": 0}, {"max_duplicated": 0}, run(loads=[LOAD])),
+    ({"max_lost": 1}, {"max_lost": 0}, run(loads=[LOAD | {"ledger": LOAD["ledger"] | {"lost": 1}}])),
+    ({"max_duplicated": 1}, {"max_duplicated": 0}, run(loads=[LOAD])),
     ({"max_reordered": 2}, {"max_reordered": 1}, run(loads=[LOAD])),
-    ({"max_corrupted": 0}, {"max_reordered": 0}, run(loads=[LOAD])),
+    ({"max_corrupted": 1}, {"max_corrupted": 0}, run(loads=[LOAD | {"ledger": LOAD["ledger"] | {"corrupted": 1}}])),
     ({"min_delivery_rate": 900}, {"min_delivery_rate": 901}, run(loads=[LOAD])),
     ({"max_memory_per_connection_kb": 80}, {"max_memory_per_connection_kb": 79}, run(loads=[LOAD])),
     ({"max_overhead_bytes": {"mqtt.qos1": 51}}, {"max_overhead_bytes": {"mqtt.qos1": 50}}, run(analyses=[ANALYSIS])),
@@ -74,15 +77,36 @@ def test_a_rule_passes_at_its_bound_and_fails_beyond(good, bad, found):
     assert {name.split()[0] for name in failed(found, **bad)} == set(bad)
 
 
-@pytest.mark.parametrize(
-    "rules",
-    [
-        {"max_p99_ms": 1e9}, {"max_lost": 999}, {"min_delivery_rate": 0}, {"max_memory_per_connection_kb": 1e9},
-        {"max_overhead_bytes": {"mqtt.qos1": 1e9}},
-    ],
-)  # fmt: skip
-def test_what_was_not_measured_never_passes(rules):
-    assert {name.split()[0] for name in failed(run(), **rules)} == set(rules)
+ELSEWHERE = {"max_age_hours", "max_worse_than_baseline"}  # rules with tests of their own, below
+NEED_A_NUMBER = [
+    {"max_p99_ms": 1e9}, {"max_lost": 999}, {"max_duplicated": 999}, {"max_reordered": 999}, {"max_corrupted": 999},
+    {"min_delivery_rate": 0}, {"max_memory_per_connection_kb": 1e9}, {"max_overhead_bytes": {"mqtt.qos1": 1e9}},
+]  # fmt: skip
+
+
+def test_no_rule_is_without_its_tests():
+    rules = {field.name for field in fields(GateConfig)} - ELSEWHERE
+    assert rules == {name for good, _, _ in GOOD_AND_BAD for name in good}
+    of_verdicts = {"max_deviations", "max_should_deviations", "max_inconclusive", "min_statements"}
+    assert rules - of_verdicts == {name for rules in NEED_A_NUMBER for name in rules}
+
+
+@pytest.mark.parametrize("rules", NEED_A_NUMBER, ids=lambda rules: next(iter(rules)))
+@pytest.mark.parametrize("loads", [[], [{}], [{"metrics": {}, "ledger": {}}], [{"metrics": None, "ledger": "x"}]])
+def test_what_was_not_measured_never_passes(rules, loads):
+    assert {name.split()[0] for name in failed(run(loads=loads), **rules)} == set(rules)
+
+
+@pytest.mark.parametrize("value", ["fast", None, math.nan, True, [1]])
+def test_a_number_that_is_none_never_passes(value):
+    damaged = {"metrics": {"latency_us": {"p99": value}, "delivery_rate_msg_s": value}, "ledger": {"lost": value}}
+    rules = {"max_p99_ms": 1e9, "max_lost": 999, "min_delivery_rate": 0}
+    assert failed(run(loads=[damaged]), **rules) == set(rules)
+
+
+def test_without_verdicts_no_rule_on_them_passes():
+    assert failed(run(loads=[LOAD], statements=[]), min_statements=1) == {"min_statements"}
+    assert {"not-empty"} <= failed(run(statements=[]), max_deviations=0)
 
 
 def test_one_load_that_was_not_measured_is_not_outvoted():

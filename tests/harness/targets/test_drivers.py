@@ -16,11 +16,12 @@ from mqproof.dissectors.mqtt.tables import Version
 from mqproof.harness.targets.deadline import Deadline
 from mqproof.harness.targets.drivers import DRIVERS, amqtt, base, mosquitto, ports, rabbitmq
 from mqproof.harness.targets.drivers.base import LocalBroker
+from mqproof.harness.targets.drivers.certificates import SPEAK_TLS, make_certificates
 from mqproof.harness.targets.drivers.ports import Port
-from mqproof.harness.targets.errors import BrokerFailed, BrokerMissing
+from mqproof.harness.targets.errors import BrokerFailed, BrokerMissing, TlsFailed
 from mqproof.harness.targets.identify import identify, is_ready
 from mqproof.harness.targets.talk import Talk
-from mqproof.harness.targets.target import Target
+from mqproof.harness.targets.target import Target, Tls
 
 REAL = [pytest.param(name, marks=pytest.mark.real_broker) for name in ("rabbitmq", "mosquitto", "amqtt")]
 EPHEMERAL = 32768  # from here on the kernel picks ports for outgoing connections
@@ -196,6 +197,18 @@ def test_mosquitto_without_websocket_is_known_by_its_program(tmp_path: Path) -> 
     for name, octets in builds.items():
         (tmp_path / name).write_bytes(octets)
     assert [mosquitto._has_websocket(str(tmp_path / name)) for name in builds] == [False, True, True]
+
+
+@pytest.mark.real_broker
+@pytest.mark.parametrize("name", SPEAK_TLS)
+def test_a_broker_with_certificates_speaks_tls_to_who_trusts_them(name: str, tmp_path: Path) -> None:
+    folder = make_certificates(tmp_path)
+    with DRIVERS[name].start(options={"certificates": str(folder)}) as broker:
+        for target in broker.targets:
+            assert target.scheme == f"{target.protocol}s"
+            assert identify(target).capabilities
+            with pytest.raises(TlsFailed):
+                identify(target.with_(tls=Tls()))
 
 
 def test_a_folder_that_is_given_stays(tmp_path: Path) -> None:
