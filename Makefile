@@ -36,7 +36,7 @@ test: system-packages $(VENV)/.installed-dev lint
 	MQPROOF_TESTS_NO_SKIPS=1 $(PYTEST) -q -n $(WORKERS) --ignore=tests/benchmarks
 
 check: $(VENV)/.installed-dev lint
-	$(PYTEST) -q -n $(WORKERS) --ignore=tests/benchmarks -m "not real_broker and not wheel and not whole_run and not slow"
+	$(PYTEST) -q -n $(WORKERS) --ignore=tests/benchmarks -m "not real_broker and not wheel and not whole_run and not slow and not further_case"
 
 bench: $(VENV)/.installed-dev
 	$(PYTEST) -q -p no:randomly tests/benchmarks

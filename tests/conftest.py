@@ -18,6 +18,8 @@ MARKERS = (
     "real_broker: needs RabbitMQ or Mosquitto",
     "wheel: builds and installs the wheel",
     "whole_run: runs a command of mqproof from end to end",
+    "slow: takes ten seconds or more",
+    "further_case: runs the command as a process, and is not the first case of its test",
 )
 
 
@@ -31,11 +33,22 @@ def pytest_configure(config: pytest.Config) -> None:
         config.addinivalue_line("markers", marker)
 
 
+@pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Mark what uses a real broker, so that ``make check`` can do without."""
+    """Mark what ``make check`` does without: real brokers, and all but the first case of a test that starts processes.
+
+    Before the order is made random, so that the first case is always the same one.
+    """
+    begun: set[str] = set()
     for item in items:
-        if {"rabbitmq", "mosquitto"} & set(getattr(item, "fixturenames", ())):
+        fixtures = set(getattr(item, "fixturenames", ()))
+        if {"rabbitmq", "mosquitto"} & fixtures:
             item.add_marker("real_broker")
+        if "mqproof" in fixtures:
+            test = item.nodeid.partition("[")[0]
+            if test in begun:
+                item.add_marker("further_case")
+            begun.add(test)
 
 
 @pytest.hookimpl(trylast=True)
