@@ -17,13 +17,15 @@ from typing import Any
 
 sys.path.insert(0, str(Path(__file__).parent))
 
+from conversations import AMQP_OPENING, Expected
 from mqproof.dissectors.amqp import codec as amqp
 from mqproof.dissectors.mqtt.codec import Connect, Subscribe, Subscription
 from mqproof.harness.recording.record import record as recording
 from mqproof.harness.reporting.overhead_page import MESSAGES, SIZES, write_page
 from mqproof.harness.targets.drivers import DRIVERS
 from mqproof.harness.targets.target import Target
-from record import AMQP_OPENING, FOLDER, Amqp, Expected, Mqtt, describe
+from record import FOLDER, describe
+from talking import Amqp, Mqtt
 
 TOPIC = "sensors/a"
 KEY = "sensors.a"
@@ -74,7 +76,7 @@ def over_amqp(target: Target, *, acknowledged: bool) -> Expected:
             publisher.send(*amqp.content("basic.publish", body=bytes([number]) * size, exchange="", routing_key=KEY))
             if acknowledged:
                 publisher.expect("basic.ack")
-            tag = take(consumer, size)
+            tag = consumer.take(body=size > 0)
             if acknowledged:
                 consumer.send(amqp.method("basic.ack", delivery_tag=tag))
             settle(consumer, publisher)
@@ -90,15 +92,6 @@ def over_amqp(target: Target, *, acknowledged: bool) -> Expected:
         "kinds": kinds, "payload": 2 * MESSAGES * sum(SIZES), "connections": 2,
         "published": {"all": COUNT}, "delivered": {"all": COUNT}, "routing_keys": {f"/{KEY}": 2 * COUNT},
     }  # fmt: skip
-
-
-def take(consumer: Amqp, size: int) -> int:
-    """Receive one message; return its delivery tag."""
-    tag: int = consumer.expect("basic.deliver").arguments["delivery_tag"]
-    consumer.expect("header")
-    if size:
-        consumer.expect("body")
-    return tag
 
 
 def settle(*talks: Any) -> None:

@@ -83,11 +83,15 @@ class Capture:
 
 
 @contextlib.contextmanager
-def capturing(targets: Sequence[Target], private: Supervised) -> Iterator[Capture]:
-    """Capture the targets' TCP packets into ``raw.pcapng`` in a folder on the reaper's leash. Raises NotPermitted."""
+def capturing(targets: Sequence[Target], private: Supervised, *, cooked: bool = False) -> Iterator[Capture]:
+    """Capture the targets' TCP packets into ``raw.pcapng`` in a folder on the reaper's leash. Raises NotPermitted.
+
+    ``cooked``: on all interfaces, as Linux cooked v2, wherever the targets are.
+    """
     with contextlib.ExitStack() as stack:
         fence = stack.enter_context(socket.create_server(("127.0.0.1", 0)))
-        capture = _start(targets, private, fence)
+        interface = ("any", "-y", "LINUX_SLL2") if cooked else (_interface(targets),)
+        capture = _start(targets, private, fence, interface)
         try:
             if not capture.await_fence(START_DEADLINE):
                 raise NotPermitted(_complaint(capture))
@@ -97,9 +101,11 @@ def capturing(targets: Sequence[Target], private: Supervised) -> Iterator[Captur
             _stop(capture)
 
 
-def _start(targets: Sequence[Target], private: Supervised, fence: socket.socket) -> Capture:
+def _start(
+    targets: Sequence[Target], private: Supervised, fence: socket.socket, interface: Sequence[str]
+) -> Capture:
     raw = private.folder / RAW
-    private.command = _command(_interface(targets), capture_filter(targets, fence.getsockname()[1]), raw)
+    private.command = _command(interface, capture_filter(targets, fence.getsockname()[1]), raw)
     try:
         private.start()
     except BrokerFailed as failure:
@@ -107,14 +113,14 @@ def _start(targets: Sequence[Target], private: Supervised, fence: socket.socket)
     return Capture(private, raw, fence)
 
 
-def _command(interface: str, expression: str, raw: Path) -> list[str]:
+def _command(interface: Sequence[str], expression: str, raw: Path) -> list[str]:
     dumpcap, tcpdump = shutil.which("dumpcap"), shutil.which("tcpdump", path=os.environ.get("PATH", "") + ":/usr/sbin")
     if dumpcap:
-        return [dumpcap, "-q", "-n", "-i", interface, "-B", str(KERNEL_BUFFER_MIB), "-f", expression, "-w", str(raw)]
+        return [dumpcap, "-q", "-n", "-i", *interface, "-B", str(KERNEL_BUFFER_MIB), "-f", expression, "-w", str(raw)]
     if tcpdump:
         user = ["-Z", "root"] if os.geteuid() == 0 else []  # otherwise it may not write into the private folder
         size = ["-B", str(KERNEL_BUFFER_MIB * 1024)]
-        return [tcpdump, "-n", "-U", *user, *size, "-s", "0", "-i", interface, "-w", str(raw), expression]
+        return [tcpdump, "-n", "-U", *user, *size, "-s", "0", "-i", *interface, "-w", str(raw), expression]
     raise NotPermitted("neither dumpcap nor tcpdump is installed")
 
 

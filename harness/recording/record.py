@@ -36,16 +36,18 @@ class Recording:
 
 
 @contextlib.contextmanager
-def record(targets: Sequence[Target], folder: Path, *, kind: Kind | None = None) -> Iterator[Recording]:
+def record(
+    targets: Sequence[Target], folder: Path, *, kind: Kind | None = None, cooked: bool = False
+) -> Iterator[Recording]:
     """Record everything between us and the targets into ``folder``, one pcapng file per target, passwords masked.
 
     ``kind``: "dumpcap" or "tap" to insist; otherwise packets are captured where that is permitted. Raises NotPermitted
-    where "dumpcap" was insisted on in vain.
+    where "dumpcap" was insisted on in vain. ``cooked``: packets with Linux cooked v2 headers, from all interfaces.
     """
     folder.mkdir(parents=True, exist_ok=True)
     with _private_folder() as private:
         with contextlib.ExitStack() as stack:
-            recording = _begin(list(targets), private, kind, stack)
+            recording = _begin(list(targets), private, kind, cooked, stack)
             yield recording
         streams = [_stream(target, number, recording.kind) for number, target in enumerate(targets)]
         recording.files = [folder / f"{_file_name(target, number)}.pcapng" for number, target in enumerate(targets)]
@@ -64,11 +66,13 @@ def _private_folder() -> Iterator[Supervised]:
         private.end()
 
 
-def _begin(targets: list[Target], private: Supervised, kind: Kind | None, stack: contextlib.ExitStack) -> Recording:
+def _begin(
+    targets: list[Target], private: Supervised, kind: Kind | None, cooked: bool, stack: contextlib.ExitStack
+) -> Recording:
     why = "asked for"
     if kind != "tap":
         try:
-            capture = stack.enter_context(capturing(targets, private))
+            capture = stack.enter_context(capturing(targets, private, cooked=cooked))
         except NotPermitted as error:
             if kind == "dumpcap":
                 raise
