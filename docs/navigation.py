@@ -7,6 +7,7 @@ SECTIONS = {
     "How to": "how-to",
     "Reference": "reference",
     "Explanation": "explanation",
+    "Conformance": "conformance",
     "Measured": "",
     "Clients": "client-test",
 }

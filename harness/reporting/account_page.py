@@ -17,6 +17,7 @@ table { border-collapse: collapse; margin: .5rem 0 1.5rem; }
 th, td { text-align: right; padding: .25rem .7rem; border-bottom: 1px solid var(--line); vertical-align: top; }
 th:first-child, td:first-child { text-align: left; overflow-wrap: anywhere; padding-left: 0; white-space: pre-wrap; }
 svg { width: 100%; height: auto; max-width: 800px; margin: .5rem 0 1rem; display: block; }
+@media (max-width: 600px) { svg { min-width: 620px; } }
 .wide { overflow-x: auto; } .soft { opacity: .7; } li { margin-bottom: .6rem; } code { background: var(--soft); }
 """
 PROTOCOLS = {
@@ -39,7 +40,12 @@ def account_page(account: Mapping[str, Any], series: Mapping[str, Sequence[float
     head = f'<meta charset="utf-8"><meta http-equiv="Content-Security-Policy" content="{POLICY}">'
     head += '<meta name="viewport" content="width=device-width">'
     head += f"<title>mqproof: {_text(names)}</title><style>{STYLE}</style>"
-    return f'<!DOCTYPE html><html lang="en"><head>{head}</head><body>{"".join(parts)}</body></html>\n'
+    return f'<!DOCTYPE html><html lang="en"><head>{head}</head><body>{_wide("".join(parts))}</body></html>\n'
+
+
+def _wide(html: str) -> str:
+    """Let each chart scroll by itself where the window is too narrow to read it."""
+    return html.replace("<svg", '<div class="wide"><svg').replace("</svg>", "</svg></div>")
 
 
 def _head(account: Mapping[str, Any]) -> str:

@@ -7,9 +7,10 @@ from typing import Final
 
 # Okabe and Ito's colours: told apart by everybody, on light and on dark.
 COLOURS: Final = ("#0072B2", "#E69F00", "#009E73", "#CC79A7", "#56B4E9", "#D55E00", "#B8A500", "#8C8C8C")
+DARK: Final = ("#0072B2",)  # on which white is easier to read than black
 STYLE: Final = (
     "text{font:12px system-ui,sans-serif;fill:#222}.h{font-weight:600;font-size:14px}.s{fill:#666;font-size:11px}"
-    ".g{stroke:#8884;stroke-width:1}.v{fill:#fff;font-size:11px;font-weight:600}"
+    ".g{stroke:#8884;stroke-width:1}.v{fill:#111;font-size:11px;font-weight:600}.w{fill:#fff}"
     "@media(prefers-color-scheme:dark){text{fill:#ddd}.s{fill:#aaa}}"
 )
 WIDTH: Final = 760
@@ -34,7 +35,8 @@ def stacked_bars(title: str, unit: str, rows: Mapping[str, Mapping[str, float]])
                 out.append(_bar(x, y, width, 22, number, says))
             if len(parts) > 1 and width > 8 + 7 * len(_number(value)):
                 place = f'x="{x + width / 2:.1f}" y="{y + 15}" text-anchor="middle"'
-                out.append(f'<text {place} class="v">{_number(value)}</text>')
+                on_dark = COLOURS[number % len(COLOURS)] in DARK
+                out.append(f'<text {place} class="v{" w" if on_dark else ""}">{_number(value)}</text>')
             x += width
         out.append(f'<text x="{x + 6:.1f}" y="{y + 16}" class="s">{_number(sum(row.values()))} {escape(unit)}</text>')
         y += 30

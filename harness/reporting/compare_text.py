@@ -12,6 +12,8 @@ TITLES: tuple[tuple[Direction, str], ...] = (("worse", "Worse"), ("better", "Bet
 STYLE = """
 :root { color-scheme: light dark; --line: #8885; }
 body { font: 15px/1.5 system-ui, sans-serif; margin: 2rem auto; max-width: 70rem; padding: 0 1rem; }
+h1 { font-size: 1.5rem; line-height: 1.25; } h2 { font-size: 1.2rem; } code { overflow-wrap: anywhere; }
+td:first-child { min-width: 9rem; overflow-wrap: anywhere; }
 table { border-collapse: collapse; width: 100%; margin-bottom: 2rem; }
 th, td { text-align: left; padding: .35rem .6rem; border-bottom: 1px solid var(--line); vertical-align: top; }
 .scroll { overflow-x: auto; }
@@ -67,7 +69,7 @@ def page(found: Comparison) -> str:
     parts = [f"<h1>{escape(found.a)} → {escape(found.b)}</h1>"]
     parts.append(f"<p>{len(found.verdicts)} verdicts changed, {found.unchanged} did not.</p>")
     if found.one_sided:
-        parts.append(f"<p>On one side only: {', '.join(found.one_sided)}.</p>")
+        parts.append(f"<p>On one side only: {escape(', '.join(found.one_sided))}.</p>")
     for direction, heading in TITLES:
         rows = "".join(
             f"<tr><td><code>{escape(c.spec)}:{escape(c.id)}</code><br>{escape(c.summary)}</td><td>{escape(c.level)}</td>"
@@ -76,12 +78,20 @@ def page(found: Comparison) -> str:
         )
         if rows:
             head = "<tr><th>statement<th>level<th>before<th>after<th>why</tr>"
-            parts.append(f"<h2>{heading}</h2><table>{head}{rows}</table>")
+            parts.append(f"<h2>{heading}</h2>{_scrolling(head + rows)}")
     if found.metrics:
         head = "<tr><th>measured<th>before<th>after<th></tr>"
-        parts.append(f"<h2>Measured</h2><table>{head}{''.join(map(_metric_row, found.metrics))}</table>")
-    head = f'<meta charset="utf-8"><title>{escape(found.a)} → {escape(found.b)}</title><style>{STYLE}</style>'
-    return f'<!DOCTYPE html><html lang="en">{head}{"".join(parts)}</html>\n'
+        parts.append(f"<h2>Measured</h2>{_scrolling(head + ''.join(map(_metric_row, found.metrics)))}")
+    head = (
+        '<meta charset="utf-8"><meta name="viewport" content="width=device-width, initial-scale=1">'
+        f'<link rel="icon" href="data:,"><title>{escape(found.a)} → {escape(found.b)}</title><style>{STYLE}</style>'
+    )
+    return f'<!DOCTYPE html><html lang="en"><head>{head}</head><body>{"".join(parts)}</body></html>\n'
+
+
+def _scrolling(rows: str) -> str:
+    """Return a table that scrolls by itself where the window is narrower."""
+    return f'<div class="scroll"><table>{rows}</table></div>'
 
 
 def spread(values: tuple[float, ...]) -> str:

@@ -53,6 +53,13 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.mark.whole_run
+def test_every_page_is_in_the_navigation(site: Path) -> None:
+    text = (site / "index.html").read_text()
+    pages = [page.relative_to(ROOT / "docs").with_suffix(".html") for page in (ROOT / "docs").rglob("*.md")]
+    assert [str(page) for page in pages if f'href="{page}" class="md-nav__link' not in text] == []
+
+
+@pytest.mark.whole_run
 def test_no_page_loads_anything_from_another_host(site: Path) -> None:
     built = sorted(site.rglob("*.html"))
     assert len(built) >= len(list((ROOT / "docs").rglob("*.md")))
