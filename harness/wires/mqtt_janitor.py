@@ -2,12 +2,23 @@
 
 from mqproof.dissectors.mqtt.tables import Version
 from mqproof.harness.targets.target import Target
+from mqproof.harness.verdicts import Blocked
 from mqproof.harness.wires.mqtt import MESSAGE, MqttWire
 from mqproof.harness.wires.mqtt_link import Belongings
 
 
 def remove(target: Target, version: Version, belongings: Belongings) -> None:
-    """End the sessions, then clear the retained messages, wills' included. Raises Blocked."""
+    """End the sessions, then clear the retained messages, wills' included.
+
+    It is tried again where the broker ends the connection meanwhile. Raises Blocked.
+    """
+    try:
+        _remove(target, version, belongings)
+    except Blocked:
+        _remove(target, version, belongings)
+
+
+def _remove(target: Target, version: Version, belongings: Belongings) -> None:
     for client_id in list(belongings.sessions):
         wire = MqttWire(target, version, belongings, title="janitor")
         wire.connect(client_id, clean_start=True).disconnect()

@@ -13,6 +13,7 @@ from mqproof.harness.targets.target import Target
 from mqproof.harness.verdicts import Blocked, Deviation, Unsupported, Untested
 from mqproof.harness.wires.base import Transcript
 from mqproof.suites.amqp.ahead import Conversations, ahead, settled
+from mqproof.suites.mqtt.ahead import confirmed
 
 
 @pytest.fixture
@@ -101,3 +102,42 @@ def test_only_what_may_run_begins(listening, monkeypatch, mark, begins):
     item = Marked(nodeid="it", config=state, function=conversation, marks=[mark.mark], callspec=of_target)
     Noted(lambda *_: None).begin_all(SimpleNamespace(items=[item]), listening)  # type: ignore[arg-type]
     assert begun == ["it"] * begins
+
+
+def outcomes(*kinds: Exception | None) -> Callable[[], None]:
+    """Return what raises one of these after the other."""
+    rest = iter(kinds)
+
+    def act() -> None:
+        error = next(rest)
+        if error is not None:
+            raise error
+
+    return act
+
+
+DIFFERS, BLOCKED, LACKS = Deviation("a", "b", None), Blocked("no SUBACK"), Unsupported("no QoS 2")
+
+
+@pytest.mark.parametrize(
+    ("seen_first", "seen_again", "raised"),
+    [
+        (None, [], None),
+        (DIFFERS, [DIFFERS], Deviation),
+        (DIFFERS, [None], Blocked),  # seen once and not again
+        (AssertionError(), [AssertionError()], AssertionError),
+        (BLOCKED, [None], None),
+        (BLOCKED, [BLOCKED, None], None),
+        (BLOCKED, [BLOCKED, BLOCKED], Blocked),
+        (BLOCKED, [DIFFERS], Deviation),
+        (LACKS, [], Unsupported),
+    ],
+)
+def test_what_failed_beside_others_is_held_again(seen_first, seen_again, raised):
+    first, again = outcomes(seen_first), outcomes(*seen_again)
+    if raised is None:
+        confirmed(first, again)
+    else:
+        with pytest.raises(raised):
+            confirmed(first, again)
+    assert list(again.__closure__[0].cell_contents) == []  # held as often as said, and not more
