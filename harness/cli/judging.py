@@ -24,6 +24,7 @@ from mqproof.harness.statements.registry import UnknownStatement, find, statemen
 from mqproof.harness.targets.drivers import DRIVERS
 from mqproof.harness.targets.errors import TargetError
 from mqproof.harness.targets.opening import open_all, plan, read_password
+from mqproof.harness.targets.profile import is_serial
 from mqproof.harness.targets.target import BadTarget, Target, Tls, redact
 from rich.console import Console
 
@@ -89,7 +90,8 @@ def _judge(wishes: Wishes, console: Console) -> int:
             recording = resources.enter_context(record(targets, folder / "captures"))
         resources.callback(live.stop)
         used = recording.targets if recording else targets
-        run_suites(suites.select({target.protocol for target in targets}), used, folder, _options(wishes), live)
+        folders = suites.select({target.protocol for target in targets})
+        run_suites(folders, used, folder, _options(wishes, targets), live)
     scrub(folder, secrets_of(targets))
     return _conclude(wishes, folder, live, console, recording)
 
@@ -154,7 +156,7 @@ def _run_folder(out: Path | None) -> Path:
     return out.resolve()
 
 
-def _options(wishes: Wishes) -> list[str]:
+def _options(wishes: Wishes, targets: Sequence[Target]) -> list[str]:
     options = [f"--mqproof-patience={wishes.patience}", f"--mqproof-fail-on={wishes.fail_on}"]
     options += [f"--mqproof-evidence={wishes.evidence}"]
     options += [f"--mqproof-statement={identifier}" for identifier in wishes.statements]
@@ -168,7 +170,8 @@ def _options(wishes: Wishes) -> list[str]:
     options += [f"--mqproof-shuffle={wishes.shuffle}"] if wishes.shuffle is not None else []
     options += ["-m", "not slow"] if wishes.quick else []
     options += ["-k", wishes.keyword] if wishes.keyword else []
-    return [*options, f"--numprocesses={wishes.workers or 'logical'}"]
+    workers = wishes.workers or (1 if any(map(is_serial, targets)) else "logical")
+    return [*options, f"--numprocesses={workers}"]
 
 
 def _conclude(

@@ -291,6 +291,8 @@ defects(
     ("shared-to-all", "5:4.8.2-3"),
     ("shared-qos-ignored", "5:4.8.2-3"),
     ("shared-redirected", "5:4.8.2-4 5:4.8.2-5 5:4.8.2-6"),
+    ("shared-to-the-gone", "5:4.5.0-1"),
+    ("retained-to-shared", "5:3.3.1-11"),
 )
 client(
     "shared-without-group", "5:4.8.2-3 5:4.5.0-1", "all groups are one",

@@ -1,7 +1,8 @@
 """Profiles: what is known of a product and a range of its versions, one TOML file each in ``profiles/``.
 
 ``product``, optionally ``versions`` (``">=3.8, <4"``) and ``protocol``, say of which targets a profile speaks;
-``capabilities`` lists what they offer without announcing it; ``[[known]]`` their known deviations.
+``capabilities`` lists what they offer without announcing it; ``[[known]]`` their known deviations. ``serial`` says that
+the product is upset by clients that act at the same time: tests then come one after the other.
 """
 
 import re
@@ -18,6 +19,11 @@ _CONDITION = re.compile(r"(>=|<=|==|<|>)\s*([0-9.]+)")
 def declared_capabilities(target: Target) -> frozenset[str]:
     """Return the capabilities that the profiles declare for this target's product and version."""
     return frozenset(name for _, profile in profiles_of(target) for name in profile.get("capabilities", ()))
+
+
+def is_serial(target: Target) -> bool:
+    """Return whether the profiles ask for one test after the other on this target."""
+    return any(profile.get("serial", False) for _, profile in profiles_of(target))
 
 
 def profiles_of(target: Target) -> list[tuple[str, dict[str, Any]]]:

@@ -17,6 +17,7 @@ from mqproof.harness.plugin.known import Known, known_deviations
 from mqproof.harness.plugin.running import test_id
 from mqproof.harness.plugin.selection import MQTT_SPECS
 from mqproof.harness.plugin.state import state_of
+from mqproof.harness.targets.profile import is_serial
 from mqproof.harness.targets.target import Target
 from mqproof.harness.verdicts import Blocked, Deviation, Unsupported, Untested
 from mqproof.harness.wires.base import Transcript
@@ -62,7 +63,10 @@ class MqttConversations(Conversations):
 
     def result(self, item: pytest.Item, transcripts: list[Transcript]) -> Callable[[], None]:
         """Return what waits for the item's conversation, or holds it again, and raises what it raised."""
-        wait, again = super().result(item, transcripts), self.again.get(item.nodeid)
+        again = self.again.get(item.nodeid)
+        if again is not None and item.nodeid not in self.begun:
+            return lambda: again(transcripts)
+        wait = super().result(item, transcripts)
         known = self.known[item.callspec.params["target"]]  # type: ignore[attr-defined]
         if again is None or any(each.covers(each.statement, test_id(item)) for each in known):
             return wait
@@ -79,7 +83,7 @@ class MqttConversations(Conversations):
 
     def _begin(self, item: Any, target: Target) -> None:
         transcripts: list[Transcript] = []
-        names = MqttNames(Names(state_of(item.config)), f"a{len(self.begun)}")
+        names = MqttNames(Names(state_of(item.config)), f"a{len(self.begun) + len(self.again)}")
         test = item.function.conversation
         params = item.callspec.params
         asked = signature(test).parameters.keys()
@@ -97,6 +101,8 @@ class MqttConversations(Conversations):
         is_short = item.get_closest_marker("slow") is None
         if is_short:
             self.again[item.nodeid] = converse
+            if is_serial(target):
+                return
         self.begun[item.nodeid] = (self.short if is_short else self.pool).submit(converse, transcripts), transcripts
 
 

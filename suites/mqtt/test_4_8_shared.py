@@ -1,6 +1,7 @@
 """MQTT 5.0 section 4.8.2: shared subscriptions."""
 
 import pytest
+from mqproof.harness.wires.mqtt import MESSAGE
 from mqproof.harness.wires.mqtt_packets import PUBACK, PUBLISH, PUBREC
 from mqproof.suites.mqtt.ahead import ahead
 from mqproof.suites.mqtt.octets import subscribe
@@ -39,6 +40,37 @@ def test_groups_and_ordinary_subscriptions_each_get_the_message(wires, topic):
     plain.subscribe(topic, qos=1)
     publisher.deliver(topic, b"all", qos=1)
     assert [[p.payload for p in each.must_get(1)] for each in (first, second, plain)] == [[b"all"]] * 3
+
+
+@pytest.mark.normative("mqtt-5.0:MQTT-4.5.0-1")
+@pytest.mark.parametrize("qos", [0, 1, 2])
+def test_messages_reach_the_members_that_are_left_when_one_has_vanished(wires, topic, client_id, qos):
+    """Its session ends with its connection, and its subscription with its session; coming and going makes sure."""
+    vanishing, staying, publisher = wires(client_id), wires(), wires()
+    for member in (vanishing, staying):
+        member.subscribe(shared(topic), qos=qos)
+    publisher.deliver(topic, b"before", qos=qos)
+    vanishing.cut()
+    wires(client_id).disconnect()
+    bodies = [f"{number}".encode() for number in range(6)]
+    for body in bodies:
+        publisher.deliver(topic, body, qos=qos)
+    got = staying.messages(lambda so_far: {*bodies} <= {p.payload for p in so_far}, MESSAGE)[0]
+    assert sorted({p.payload for p in got} - {b"before"}) == bodies
+
+
+@pytest.mark.normative("mqtt-5.0:MQTT-3.3.1-11")
+@pytest.mark.needs("retain")
+@ahead
+def test_shared_subscription_with_retain_handling_2_brings_no_retained_messages(wires, topic):
+    """Section 4.8.2 says so of every shared subscription, without a number: another Retain Handling is a finding."""
+    publisher, member, other = wires(), wires(), wires()
+    publisher.deliver(topic, b"kept", qos=1, retain=True)
+    member.subscribe(shared(topic, "one"), qos=1, retain_handling=2)
+    other.subscribe(shared(topic, "two"), qos=1, retain_handling=0)
+    if other.settle(publisher):
+        other.note("finding: a shared subscription brought a retained message")
+    assert member.settle(publisher) == []
 
 
 @pytest.mark.normative("mqtt-5.0:MQTT-4.8.2-4")

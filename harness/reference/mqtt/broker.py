@@ -81,7 +81,7 @@ class Broker:
         while not self.defective("assigned-id-constant"):
             self._assigned += 1
             candidate = f"mqproofassigned{self._assigned}"
-            if candidate not in self.sessions or self.defective("client-id-shared-state"):
+            if candidate not in self.sessions:
                 return candidate
         return "mqproofassigned"
 
@@ -111,9 +111,10 @@ class Broker:
         group.join(session, grant)
 
     def _retained_for(self, session: Session, grant: Grant, handling: int, *, is_new: bool) -> list[Delivery]:
-        if grant.share is not None and not self.defective("retained-to-shared"):
+        to_shared = grant.share is not None and self.defective("retained-to-shared")
+        if grant.share is not None and not to_shared:
             return []
-        wanted = handling == 0 or (handling == 1 and is_new)
+        wanted = to_shared or handling == 0 or (handling == 1 and is_new)
         # MQTT-3.3.1-9, MQTT-3.3.1-10, MQTT-3.3.1-11; 3.1.1: MQTT-3.3.1-6, MQTT-3.3.1-8
         if not is_new and self.defective("retained-on-new-only"):
             wanted = False
@@ -228,7 +229,8 @@ class Broker:
 
     def _session_ended(self, session: Session) -> None:
         for grant in session.grants.values():
-            self._leave(session, grant)
+            if grant.share is None or not self.defective("shared-to-the-gone"):
+                self._leave(session, grant)
         if self.defective("retained-with-session"):
             self.retained.forget_publisher(session.client_id)
         for delivery in session.outbox.remains():

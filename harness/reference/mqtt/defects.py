@@ -21,7 +21,7 @@ DEFECTS = {
     "retained-only-exact": "a filter with wildcards brings no retained messages",
     "retained-on-new-only": "subscribing again brings no retained messages, whatever Retain Handling says",
     "retain-handling-ignored": "subscribing always brings retained messages",
-    "retained-to-shared": "a shared subscription brings retained messages",
+    "retained-to-shared": "a shared subscription brings retained messages, whatever Retain Handling says",
     "retained-qos-zero": "retained messages are stored at QoS 0",
     # sessions
     "session-forgotten": "every session ends with its connection",
@@ -32,7 +32,7 @@ DEFECTS = {
     "offline-messages-lost": "nothing is queued for a session without a connection",
     "in-flight-lost": "what was sent and not acknowledged is forgotten with the connection",
     "received-ids-lost": "the identifiers of received QoS 2 messages are forgotten with the connection",
-    "client-id-shared-state": "client identifiers are told apart by their first four characters only",
+    "client-id-shared-state": "capital letters at the end of a client identifier are overlooked",
     "assigned-id-constant": "every client without an identifier is assigned the same one",
     "takeover-ignored": "an older connection with the same client identifier is left open",
     "will-lost": "no will is ever published",
@@ -82,6 +82,7 @@ DEFECTS = {
     "retain-always-published": "live messages keep RETAIN whatever the subscription asks",
     "shared-to-all": "a shared subscription delivers to each of its members",
     "shared-qos-ignored": "shared messages are delivered at the QoS they were published at",
+    "shared-to-the-gone": "a member of a shared subscription whose session has ended still gets its share of messages",
     "shared-redirected": "a shared message that its receiver refused or did not finish goes to another member",
     # the WebSocket transport
     "web-protocol-unnamed": "the answer to the handshake names no subprotocol",

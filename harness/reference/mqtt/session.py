@@ -7,6 +7,7 @@ not kept for a session without a connection. Sessions live in memory: they do no
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from string import ascii_uppercase
 from typing import TYPE_CHECKING
 
 from mqproof.harness.reference.mqtt.delivery import Inbox, Message, Outbox
@@ -82,7 +83,7 @@ class Sessions:
         return self._key(client_id) in self._sessions
 
     def _key(self, client_id: str) -> str:
-        return client_id[:4] if self._defective("client-id-shared-state") else client_id
+        return client_id.rstrip(ascii_uppercase) if self._defective("client-id-shared-state") else client_id
 
     def get(self, client_id: str) -> Session | None:
         """Return the stored session of a client identifier."""

@@ -35,7 +35,8 @@ class ShareGroup:
             return members
         if not members:
             return []
-        chosen = max(members, key=lambda member: _readiness(member[0], qos))
+        in_turn = self._defective("shared-to-the-gone")
+        chosen = members[0] if in_turn else max(members, key=lambda member: _readiness(member[0], qos))
         del self._members[chosen[0].client_id]
         self._members[chosen[0].client_id] = chosen
         return [chosen]

@@ -21,6 +21,12 @@ def test_session_is_resumed_with_its_subscriptions(world, version):
     assert again.payloads() == [b"x"]
 
 
+def test_identifiers_are_told_apart_to_their_last_letter(world, version):
+    world.client("sB", version, keep=True)
+    assert not world.client("sC", version, keep=True).connack.session_present
+    assert world.client("sB", version, keep=True).connack.session_present
+
+
 def test_clean_start_discards_the_session(world, version):
     client = world.client("s", version, keep=True)
     client.subscribe("t", qos=1)

@@ -337,6 +337,15 @@ def test_refused_shared_message_is_discarded(world, qos, refuse):
     assert group[1 - chosen].nothing()
 
 
+def test_member_whose_session_has_ended_gets_no_share(world):
+    gone, stays = members(world, 2)
+    gone.cut()
+    publisher = world.client()
+    for number in range(4):
+        publisher.publish("t/a", b"%d" % number, 1)
+    assert sorted(stays.payloads()) == [b"0", b"1", b"2", b"3"]
+
+
 def test_last_member_leaves(world):
     (client,) = members(world, 1)
     assert client.send(Unsubscribe(1, ("$share/g/t/#", "$share/g/t/#"))).one().reason_codes == (0, 0x11)
