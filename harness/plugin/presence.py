@@ -13,7 +13,8 @@ from mqproof.harness.verdicts import Blocked, Unsupported, Untested, Verdict
 from mqproof.harness.wires.base import Transcript
 
 CONNECT = 2.0  # seconds, before patience
-GRACE = 0.1  # seconds between two looks: a process that ends closes its connections one after the other
+GRACE = 0.1  # seconds between two looks: a process that ends closes its connections first, its port a second later
+LOOKS = 12
 AFFECTED = (Verdict.DEVIATES, Verdict.INCONCLUSIVE)
 GONE = "the broker went away while this test ran, and takes no connection any more: did it crash? Its log may tell"
 
@@ -46,8 +47,11 @@ def _seems_ended(reason: str) -> bool:
 
 
 def _is_gone_soon(target: Target) -> bool:
-    threading.Event().wait(patience.seconds(GRACE))
-    return not _is_there(target)
+    for _ in range(LOOKS):
+        threading.Event().wait(patience.seconds(GRACE))
+        if not _is_there(target):
+            return True
+    return False
 
 
 def _is_there(target: Target) -> bool:

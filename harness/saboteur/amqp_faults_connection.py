@@ -179,6 +179,20 @@ class LimitsNotKept(AmqpFault):
         return None
 
 
+@fault("any-channel-number", "amqp-0-9-1:2.3.3/over-limit-disconnect", says="channels may have any number")
+class AnyChannelNumber(AmqpFault):
+    def from_broker(self, frame: Any, conn: AmqpConn) -> AmqpResult:
+        if is_method(frame, "connection.tune"):
+            conn.memory["highest"] = frame.arguments["channel_max"]
+        return None
+
+    def from_client(self, frame: Any, conn: AmqpConn) -> AmqpResult:
+        if not is_method(frame, "channel.open") or frame.channel <= conn.memory.get("highest", 0):
+            return None
+        conn.to_client(method("channel.open-ok", frame.channel))
+        return []
+
+
 @fault("fewer-channels", "amqp-0-9-1:2.3.3/client-reduces-limits", says="the highest agreed channel is refused")
 class FewerChannels(AmqpFault):
     def from_client(self, frame: Any, conn: AmqpConn) -> AmqpResult:

@@ -26,9 +26,8 @@ class GeneratedNamesUnbound(AmqpFault):
 
 @fault(
     "unbind-pretended",
-    "amqp-0-9-1:exchange.unbind/01",
     "amqp-0-9-1:queue.unbind/01",
-    says="unbinding what is not bound is answered by ok",
+    says="unbinding what may not be unbound is answered by ok",
 )
 class UnbindPretended(AmqpFault):
     def from_client(self, frame: Any, conn: AmqpConn) -> AmqpResult:

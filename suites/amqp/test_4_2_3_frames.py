@@ -84,6 +84,7 @@ def test_connection_method_on_another_channel_is_refused_with_503(wire, name):
     wire.must_refuse(503)
 
 
+@pytest.mark.needs("heartbeat")
 @pytest.mark.normative("amqp-0-9-1:4.2.3/channel-zero", "amqp-0-9-1:4.2.7/heartbeat-channel-zero")
 @pytest.mark.parametrize("channel", [1, 9], ids=["open", "unopened"])
 def test_heartbeat_on_another_channel_is_refused(wire, channel):
@@ -91,6 +92,7 @@ def test_heartbeat_on_another_channel_is_refused(wire, channel):
     wire.must_refuse(501, 503)
 
 
+@pytest.mark.needs("heartbeat")
 @pytest.mark.normative("amqp-0-9-1:4.2.7/heartbeat-channel-zero")
 def test_heartbeat_with_a_payload_is_refused_with_501(wire):
     wire.send(Heartbeat(0, b"payload"))

@@ -160,6 +160,7 @@ def test_reading_a_missing_queue_closes_the_channel_with_404(wire, name):
     wire.must_refuse(404, fenced=False)
 
 
+@pytest.mark.needs("dead_letter")
 @pytest.mark.normative("amqp-0-9-1:basic.deliver/01")
 def test_message_that_is_never_settled_ends_in_a_dead_letter_queue(wire):
     """Advised by the text, with five times as an example: after fifty a broker that counts would have noticed."""

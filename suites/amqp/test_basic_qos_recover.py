@@ -1,7 +1,7 @@
 """AMQP 0-9-1 class basic: qos in depth, recover and recover-async."""
 
 import pytest
-from mqproof.harness.verdicts import Unsupported
+from mqproof.harness.verdicts import Unsupported, check
 from mqproof.harness.wires.amqp_message import tell
 
 RECOVER = {"recover": "amqp-0-9-1:basic.recover/01", "recover-async": "amqp-0-9-1:basic.recover-async/01"}
@@ -55,11 +55,16 @@ def test_recover_concerns_its_own_channel_only(wire):
 
 @pytest.mark.normative("amqp-0-9-1:basic.recover/01")
 def test_recover_without_requeue_sends_to_the_same_consumer_again(wire):
+    """The rule is about what is resent: a broker that says 540 resends nothing."""
     queue = wire.queue()
     bodies = fill(wire, queue, 2)
     wire.consume(queue, consumer_tag="mine")
     wire.take(2)
-    recover(wire, "recover", requeue=False)
+    wire.send("basic.recover", requeue=False)
+    reaction = wire.must_receive("basic.recover-ok", "connection.close", "channel.close")
+    if reaction.arguments.get("reply_code") == 540:
+        raise Unsupported(f"basic.recover without requeue: {tell(reaction)}")
+    check(reaction.name == "basic.recover-ok", expected="basic.recover-ok", actual=tell(reaction))
     again = wire.must_take(2)
     assert [(m.body, m.redelivered, m.consumer_tag) for m in again] == [(body, True, "mine") for body in bodies]
 

@@ -80,7 +80,7 @@ def test_new_exchange_with_a_reserved_name_is_refused_with_403(wire):
 
 @pytest.mark.normative("amqp-0-9-1:exchange.declare.exchange/reserved")
 def test_existing_exchange_with_a_reserved_name_may_be_declared_passively(wire):
-    redeclare(wire, "amq.fanout", passive=True)
+    redeclare(wire, "amq.fanout", "fanout", passive=True)
     wire.must_receive("exchange.declare-ok")
 
 
@@ -156,6 +156,7 @@ def test_auto_delete_exchange_lives_until_it_is_bound(wire):
     wire.must_receive("queue.bind-ok")
 
 
+@pytest.mark.needs("exchange_auto_delete")
 @pytest.mark.normative("amqp-0-9-1:exchange.declare.auto-delete/amq_exchange_25")
 @pytest.mark.parametrize("first", [False, True])
 def test_auto_delete_flag_of_an_existing_exchange_is_ignored(wire, first):

@@ -115,9 +115,11 @@ def test_empty_exchange_name_in_unbind_means_the_default_exchange(wire):
 
 
 @pytest.mark.normative(f"{UNBIND}/01")
-def test_queue_unbind_that_fails_is_an_exception(wire):
-    """There is no such binding. The rule asks for a connection exception and names no code."""
-    wire.send("queue.unbind", queue=wire.queue(), exchange=wire.exchange("direct"), routing_key="k")
+def test_queue_unbind_that_fails_is_an_exception(wire, wires):
+    """The queue is another connection's own. The rule asks for a connection exception, that of the queue for 405."""
+    exchange = wire.exchange("direct")
+    queue = wires().queue("k", exchange=exchange)
+    wire.send("queue.unbind", queue=queue, exchange=exchange, routing_key="k")
     wire.must_refuse(*REFUSED, fenced=False, either_level=True)
 
 

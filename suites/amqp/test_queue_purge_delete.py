@@ -95,6 +95,7 @@ def test_empty_queue_is_deleted_if_empty(wire):
     wire.must_receive("queue.delete-ok", message_count=0)
 
 
+@pytest.mark.needs("dead_letter")
 @pytest.mark.normative("amqp-0-9-1:queue.delete/01")
 def test_messages_of_a_deleted_queue_go_to_a_dead_letter_queue(wire):
     """Advised by the text; which queue that is, is the broker's: here it is the one that the queue names."""

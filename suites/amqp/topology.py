@@ -193,8 +193,9 @@ def simplified(step: Step) -> Iterator[Step]:
         if step.other:
             yield replace(step, other="")
         return
+    pairs = len(step.table) - any(name == "x-match" for name, _ in step.table)
     for name, _ in step.table:
-        if name != "x-match":
+        if name != "x-match" and (pairs > 1 or step.verb != "bind"):  # what no pair at all matches is not said
             yield replace(step, table=tuple(entry for entry in step.table if entry[0] != name))
     if step.name:  # to the default exchange, the key is a queue
         words = step.key.split(".") if step.key else []

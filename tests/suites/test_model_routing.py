@@ -13,7 +13,7 @@ from mqproof.harness.verdicts import Deviation
 from mqproof.harness.wires.amqp import AmqpWire
 from mqproof.harness.wires.amqp_verbs import Things
 from mqproof.suites.amqp.test_model_routing import explore
-from mqproof.suites.amqp.topology import Difference, Step, told, weight
+from mqproof.suites.amqp.topology import Difference, Step, simplified, told, weight
 
 OPTIONS = SimpleNamespace(mqproof_examples=40, mqproof_seed=1)
 
@@ -55,6 +55,14 @@ def test_defect_is_found_made_small_and_told_as_a_test(defect, statement, lines)
         run_told(story, wire)
     with broker() as wire:
         run_told(story, wire)
+
+
+def test_shrinking_leaves_a_binding_by_headers_something_to_match():
+    """The text does not say what no pair at all matches."""
+    two = Step("bind", "queue1", "exchange1", "", (("h", 1), ("i", 2), ("x-match", "all")))
+    (first, second) = simplified(two)
+    assert [first.table, second.table] == [(("i", 2), ("x-match", "all")), (("h", 1), ("x-match", "all"))]
+    assert list(simplified(first)) == []
 
 
 def test_a_sound_broker_is_not_accused():
