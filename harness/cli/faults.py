@@ -27,7 +27,6 @@ class Options:
     insecure: bool
     workers: int
     thorough: bool
-    slow: bool
 
 
 @app.command("list")
@@ -62,13 +61,14 @@ def run(
     as_markdown: Annotated[bool, typer.Option("--markdown", help="Print it as docs/kill-table.md.")] = False,
     insecure: Annotated[bool, typer.Option(help="Do not verify the broker's certificate.")] = False,
     thorough: Annotated[bool, typer.Option("--thorough", help="Also tests that would prove nothing more.")] = False,
-    slow: Annotated[bool, typer.Option("--slow", help="Also tests that wait on real time.")] = False,
-    workers: Annotated[int, typer.Option(min=1, help="Processes (default: one per core).")] = os.cpu_count() or 1,
+    workers: Annotated[int, typer.Option(min=1, help="Processes (default: two per core, as most of them wait).")] = (
+        2 * (os.cpu_count() or 1)
+    ),
 ) -> None:
     """Run each fault against the tests that claim the statements it breaks.
 
-    Exit codes: 0 every fault killed, none overbroad; 1 survivors; 2 usage; 3 target unreachable; 4 internal; 5 nothing
-    ran.
+    Exit codes: 0 every fault killed, none overbroad, and every test kills one; 1 otherwise; 2 usage; 3 target
+    unreachable; 4 internal; 5 nothing ran.
     """
     from mqproof.harness.saboteur.running import UnknownFault
     from mqproof.harness.targets.errors import TargetError
@@ -76,7 +76,7 @@ def run(
 
     try:
         form = "json" if as_json else "markdown" if as_markdown else "table"
-        code = _run(target or ["embedded"], fault or [], Options(patience, form, insecure, workers, thorough, slow))
+        code = _run(target or ["embedded"], fault or [], Options(patience, form, insecure, workers, thorough))
     except (UnknownFault, BadTarget) as error:
         code = _fail(EXIT_USAGE, error)
     except TargetError as error:
@@ -96,25 +96,26 @@ def _run(targets: list[str], names: list[str], options: Options) -> int:
     from mqproof.harness.targets.target import Tls
 
     faults = [spec.name for spec in running.chosen_faults(names)]
-    arguments = [f"--mqproof-patience={options.patience}", *([] if options.slow else ["-m", "not slow"])]
     with ExitStack() as resources:
         bases = open_all(targets, resources, tls=Tls(insecure=True) if options.insecure else None)
-        done = running.run_sharded(running.Shard(bases, faults, SUITES, arguments, options.thorough), options.workers)
-        first = tabulate(done.ran, done.records, done.sanity)
-        met = {record["function"] for record in done.records}
-        left = first.unmet + [row.spec.name for row in first.rows if row.result == "survived"]
-        if left and not done.errors and not options.slow:  # tests that wait on real time: for these faults only
-            waiting = running.Shard(bases, left, SUITES, ["-m", "slow"], options.thorough)
-            done = running.together(done, running.run_sharded(waiting, options.workers))
+        quick = [f"--mqproof-patience={options.patience}", "-m", "not slow"]
+        parts = running.in_parts(running.Shard(bases, faults, SUITES, quick, options.thorough), options.workers)
+        waiting = running.Shard(bases, faults, SUITES, ["-m", "slow"], options.thorough)  # on real time, all together
+        done = running.together(running.run_sharded([waiting, *parts], options.workers + 1, _progress))
     if done.errors:
         return _fail(EXIT_INTERNAL, RuntimeError("; ".join(done.errors)))
     if not done.records:
         return _fail(EXIT_NOTHING, RuntimeError("no test claims a statement that these faults break"))
     table = tabulate(done.ran, done.records, done.sanity, explanations(bases))
-    # Tests that wait on real time met few faults, and with names most tests met none: --slow and no names tell.
-    table.immortal[:] = [] if names else [name for name in table.immortal if name in met]
+    if names:  # then most tests met no fault
+        table.immortal.clear()
     _print(table, options.form, targets)
     return 0 if table.is_clean else EXIT_SURVIVORS
+
+
+def _progress(ended: int, parts: int) -> None:
+    if parts > 2:
+        typer.echo(f"{ended} of {parts} parts of the faults are done", err=True)
 
 
 def _print(table: Any, form: str, targets: list[str]) -> None:

@@ -56,12 +56,15 @@ class Row:
 class KillTable:
     """All faults' rows, and the tests that no fault kills; sanity tests are not meant to be killed.
 
-    ``unmet``: faults that met no test here, because their tests wait on real time or need what the target lacks.
+    ``unmet``: faults that met no test here, because their tests need what the target lacks. ``unfit``: those tests.
+    ``killers``: the tests that kill a fault.
     """
 
     rows: list[Row]
     immortal: list[str]
     unmet: list[str] = field(default_factory=list)
+    unfit: list[str] = field(default_factory=list)
+    killers: list[str] = field(default_factory=list)
 
     @property
     def is_clean(self) -> bool:
@@ -92,9 +95,10 @@ def tabulate(
             _enter(row, record, red, sanity)
     killers = {function for row in rows.values() for function in row.killed_by}
     ran = {function for function, outcome in controls if outcome == Verdict.CONFORMS}
+    unfit = {function for function, _ in controls} - {name for name, outcome in controls if outcome not in NOT_RUN}
     met = [row for row in rows.values() if row.applicable]
     unmet = [row.spec.name for row in rows.values() if not row.applicable]
-    return KillTable(met, sorted(ran - killers - sanity), unmet)
+    return KillTable(met, sorted(ran - killers - sanity), unmet, sorted(unfit - killers - sanity), sorted(killers))
 
 
 def explanations(targets: Iterable[Target]) -> dict[str, str]:
@@ -104,6 +108,7 @@ def explanations(targets: Iterable[Target]) -> dict[str, str]:
     return {name: why for target in targets for name, why in tables.get(target.driver or "", {}).items()}
 
 
+NOT_RUN = (Verdict.UNSUPPORTED, Verdict.UNTESTED)
 GREEN = (Verdict.CONFORMS, Verdict.UNSUPPORTED, Verdict.KNOWN_DEVIATION, Verdict.UNTESTED)
 
 
@@ -115,7 +120,7 @@ def fault_of(target: str) -> str:
 def _enter(row: Row, record: dict[str, Any], red: set[str], sanity: frozenset[str]) -> None:
     row.ran += 1
     function = record["function"]
-    row.applicable += function not in sanity and record["outcome"] not in (Verdict.UNSUPPORTED, Verdict.UNTESTED)
+    row.applicable += function not in sanity and record["outcome"] not in NOT_RUN
     broken = {key for key, (verdict, _) in record["verdicts"].items() if verdict == Verdict.DEVIATES}
     if broken & set(row.spec.statements):
         _add(row.control_failed if function in red else row.killed_by, function)

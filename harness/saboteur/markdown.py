@@ -37,9 +37,8 @@ TABLE_HEAD = """# Kill table
 
 Every fault ran against all tests that claim a statement it breaks, and against the sanity tests, which must stay green
 under any fault. A fault is *killed* when a test accuses the broker of a statement that the fault breaks, and the same
-test is green without the fault.
+test is green without the fault. In turn, every test has to kill a fault.
 """
-
 
 UNMET = "The tests of their statements need what this target lacks, or the target says that it cannot do it."
 
@@ -64,7 +63,8 @@ def table_page(table: KillTable, targets: Iterable[str]) -> str:
     lines = [
         TABLE_HEAD,
         f"Against {', '.join(targets)}: {len(rows)} faults, "
-        f"{killed} killed, {len(rows) - killed} not, {broad} overbroad.",
+        f"{killed} killed, {len(rows) - killed} not, {broad} overbroad. "
+        f"{len(table.killers)} tests kill a fault, {len(table.immortal) or 'none'} of those that ran kills nothing.",
         "",
         "| fault | result | killed by |",
         "|---|---|---|",
@@ -76,8 +76,9 @@ def table_page(table: KillTable, targets: Iterable[str]) -> str:
     if table.unmet:
         lines += ["", "## Met by no test here", "", UNMET, ""]
         lines += [f"- **{name}**: {FAULTS[name].says}" for name in sorted(table.unmet)]
-    if table.immortal:
-        lines += ["", "Tests that no fault kills:", "", *(f"- {name}" for name in table.immortal)]
+    for title, names in (("Tests that no fault kills", table.immortal), ("Tests without what they need", table.unfit)):
+        if names:
+            lines += ["", f"## {title}", "", *(f"- `{name}`" for name in names)]
     return "\n".join([*lines, ""])
 
 

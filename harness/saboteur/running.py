@@ -1,14 +1,15 @@
-"""Runs faults x tests as items of pytest: each fault with its own tests only, the control once per process."""
+"""Runs faults x tests as items of pytest: each fault with its own tests only, the control once, shared out."""
 
 import importlib
 import multiprocessing
 import pkgutil
 from collections import Counter
 from collections.abc import Callable, Iterable
-from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures import ProcessPoolExecutor, as_completed
 from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
 from typing import Any
+from zlib import crc32
 
 import pytest
 from mqproof.harness import saboteur
@@ -20,6 +21,7 @@ from mqproof.harness.verdicts import Verdict
 
 SLOW, STUCK = 0.5, 2  # seconds that only a missed deadline takes, and how often that is waited for
 DEFAULT_PATIENCE = 0.2  # a fault that withholds an answer costs a deadline; embedded brokers answer in milliseconds
+PART = 110  # faults of one process's turn: collecting the tests costs seconds, and a turn's end is a sign of life
 PYTEST_ARGUMENTS = (
     "-p", "no:terminal", "-p", "no:cacheprovider", "-p", "no:randomly", "--import-mode=importlib", "--pyargs",
 )  # fmt: skip
@@ -47,16 +49,18 @@ def chosen_faults(names: Iterable[str]) -> list[FaultSpec]:
 
 
 def sabotage(
-    base: Target, faults: Iterable[FaultSpec], loop: ProxyLoop, start_defective: Callable[[FaultSpec], Target | None]
+    base: Target,
+    faults: Iterable[FaultSpec],
+    loop: ProxyLoop,
+    start_defective: Callable[[FaultSpec], Target | None],
+    everything: frozenset[str],
 ) -> dict[str, tuple[Target, frozenset[str]]]:
     """Return, by name, a target for each fault of the base's protocol, with the statements that the fault breaks.
 
-    The base's own name stands for the control: the same proxy without a fault. ``start_defective`` starts an embedded
-    broker with a defect, or returns None where the base is no embedded broker.
+    The base's own name stands for the control: the same proxy without a fault, for tests of ``everything``.
+    ``start_defective`` starts an embedded broker with a defect, or returns None where the base is no embedded broker.
     """
-    control = loop.proxy(base).target
-    result: dict[str, tuple[Target, frozenset[str]]] = {}
-    everything: frozenset[str] = frozenset()
+    result = {base.name: (loop.proxy(base).target, everything)} if everything else {}
     for spec in faults:
         if spec.protocol != base.protocol:
             continue
@@ -65,11 +69,15 @@ def sabotage(
         if upstream is None:
             continue
         behind = loop.proxy(upstream) if spec.defect else loop.proxy(base, passage_for(spec.make()))
-        broken = frozenset(spec.statements)
-        everything |= broken
         there = behind.target
-        result[name] = there.with_(name=name, websocket=upstream.websocket), broken
-    return {base.name: (control, everything), **result} if result else {}
+        result[name] = there.with_(name=name, websocket=upstream.websocket), frozenset(spec.statements)
+    return result
+
+
+def statements_of(faults: Iterable[FaultSpec], base: Target) -> frozenset[str]:
+    """Return the statements that any of these faults breaks, among those that can stand before ``base``."""
+    can = [spec for spec in faults if spec.protocol == base.protocol and (not spec.defect or base.driver == "embedded")]
+    return frozenset(key for spec in can for key in spec.statements)
 
 
 class FaultRun:
@@ -77,7 +85,7 @@ class FaultRun:
 
     A function that has killed a fault need not meet it again with other parameters, nor one that has run into the
     deadline twice without noticing anything. Unless ``thorough``, a function that has proved itself on some fault
-    leaves out the faults that others have killed.
+    leaves out the faults that others have killed. ``share``: which of how many shares of the control to run.
     """
 
     def __init__(
@@ -85,10 +93,12 @@ class FaultRun:
         targets: dict[str, tuple[Target, frozenset[str]]],
         *,
         thorough: bool,
+        share: tuple[int, int] = (0, 1),
         only: frozenset[tuple[str, str]] = frozenset(),
     ) -> None:
         self._targets = targets
         self._thorough = thorough
+        self._share = share
         self._only = only  # functions and targets, none for all
         self._kills: set[tuple[str, str]] = set()  # function and target
         self._stuck: Counter[tuple[str, str]] = Counter()
@@ -97,6 +107,10 @@ class FaultRun:
         self.records: list[dict[str, Any]] = []
         self.sanity: set[str] = set()
         self.errors: list[str] = []
+
+    def pytest_configure(self, config: pytest.Config) -> None:
+        """Nobody reads the tracebacks: parsing the sources for them would take a twentieth of the time."""
+        config.option.tbstyle = "native"
 
     @pytest.hookimpl(tryfirst=True)
     def pytest_mqproof_targets(self, config: pytest.Config) -> list[Target]:
@@ -132,7 +146,9 @@ class FaultRun:
         function, target = _function(test_id(item)), str(target_name(item))
         if self._only:
             return (function, target) not in self._only
-        if not fault_of(target) or function in self.sanity:
+        if not fault_of(target):
+            return crc32(function.encode()) % self._share[1] != self._share[0]
+        if function in self.sanity:
             return False
         pair = function, target
         is_proved = not self._thorough and target in self._dead and function in self._killers
@@ -171,13 +187,18 @@ class FaultRun:
 
 @dataclass(slots=True)
 class Shard:
-    """What one process is to run, and what came of it; it travels between processes."""
+    """What one process is to run, and what came of it; it travels between processes.
+
+    ``share`` and ``beside``: which of how many shares of the control to run, and the faults that the control is for.
+    """
 
     bases: list[Target]
     faults: list[str]
     suites: list[str]
     arguments: list[str]
     thorough: bool = False
+    share: tuple[int, int] = (0, 1)
+    beside: list[str] = field(default_factory=list)
     records: list[dict[str, Any]] = field(default_factory=list)
     sanity: frozenset[str] = frozenset()
     ran: list[str] = field(default_factory=list)
@@ -186,12 +207,13 @@ class Shard:
 
 def run_shard(shard: Shard) -> Shard:
     """Run the shard's faults in this process, silently, and return it with what came of them."""
-    faults = chosen_faults(shard.faults)
+    faults, all_faults = chosen_faults(shard.faults), chosen_faults(shard.beside or shard.faults)
     with ExitStack() as resources, ProxyLoop() as loop:
         targets: dict[str, tuple[Target, frozenset[str]]] = {}
         for base in shard.bases:
-            targets |= sabotage(base, faults, loop, defective_brokers(resources, base))
-        plugin = FaultRun(targets, thorough=shard.thorough)
+            everything = statements_of(all_faults, base)
+            targets |= sabotage(base, faults, loop, defective_brokers(resources, base), everything)
+        plugin = FaultRun(targets, thorough=shard.thorough, share=shard.share)
         arguments = [*PYTEST_ARGUMENTS, *shard.arguments, *shard.suites]
         code = pytest.main(arguments, plugins=[plugin])
         doubtful = plugin.doubtful()
@@ -207,29 +229,33 @@ def run_shard(shard: Shard) -> Shard:
     return shard
 
 
-def run_sharded(shard: Shard, workers: int) -> Shard:
-    """Run the faults in ``workers`` processes, each with a share of them, and return everything together."""
-    shares = [shard.faults[start::workers] for start in range(workers) if shard.faults[start::workers]]
-    shards = [replace(shard, faults=share) for share in shares]
-    with ProcessPoolExecutor(max(len(shards), 1), mp_context=multiprocessing.get_context("spawn")) as pool:
-        done = list(pool.map(run_shard, shards))
+def run_sharded(shards: Iterable[Shard], workers: int, tell: Callable[[int, int], None]) -> list[Shard]:
+    """Run the shards in ``workers`` processes and return them; ``tell(ended, all)`` after each that ends."""
+    with ProcessPoolExecutor(workers, mp_context=multiprocessing.get_context("spawn")) as pool:
+        work = [pool.submit(run_shard, shard) for shard in shards]
+        for ended, _ in enumerate(as_completed(work), 1):
+            tell(ended, len(work))
+        return [each.result() for each in work]
+
+
+def in_parts(shard: Shard, workers: int) -> list[Shard]:
+    """Return the shard in parts of as many faults each, at least one for each of the processes."""
+    count = min(max(workers, -(-len(shard.faults) // PART)), len(shard.faults))
+    return [
+        replace(shard, faults=shard.faults[start::count], share=(start, count), beside=shard.faults)
+        for start in range(count)
+    ]
+
+
+def together(shards: Iterable[Shard]) -> Shard:
+    """Return what came of all of these as one."""
+    done = list(shards)
     return replace(
-        shard,
+        done[0],
         records=[record for part in done for record in part.records],
         sanity=frozenset().union(*(part.sanity for part in done)),
-        ran=[name for part in done for name in part.ran],
+        ran=list(dict.fromkeys(name for part in done for name in part.ran)),
         errors=[error for part in done for error in part.errors],
-    )
-
-
-def together(first: Shard, second: Shard) -> Shard:
-    """Return what came of two runs as one."""
-    return replace(
-        first,
-        records=first.records + second.records,
-        sanity=first.sanity | second.sanity,
-        ran=list(dict.fromkeys(first.ran + second.ran)),
-        errors=first.errors + second.errors,
     )
 
 

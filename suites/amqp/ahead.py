@@ -53,14 +53,20 @@ class Conversations:
     targets: set[str] = field(default_factory=set)
 
     def begin_all(self, session: pytest.Session, target: Target) -> None:
-        """Begin the conversations of all items for this target that have not begun yet."""
+        """Begin the conversations of all items for this target that have not begun yet.
+
+        Behind the faults of a kill table stands one broker: all their conversations begin at once.
+        """
         if target.name in self.targets:
             return
-        self.targets.add(target.name)
+        state = state_of(session.config)
+        targets = state.targets if state.faults else [target]
+        begin = {each.name: each for each in targets if each.protocol == target.protocol}
+        self.targets.update(begin)
         for item in session.items:
-            of_target = is_ahead(item) and item.callspec.params.get("target") == target.name  # type: ignore[attr-defined]
-            if of_target and _is_admitted(item):
-                self._begin(item, target)
+            name = item.callspec.params.get("target") if is_ahead(item) else None  # type: ignore[attr-defined]
+            if name in begin and _is_admitted(item):
+                self._begin(item, begin[name])
 
     def _begin(self, item: Any, target: Target) -> None:
         transcripts: list[Transcript] = []

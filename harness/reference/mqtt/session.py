@@ -142,12 +142,15 @@ class Sessions:
             session.timers.append(self._timers.at(now + session.expiry, lambda: self.end(session)))
 
     def _end_without_connection(self, session: Session) -> None:
-        waits = session.will is not None and session.will.delay and self._defective("will-waits-for-delay")
-        if waits and session.will:
-            will, session.will = session.will, None
-            self._timers.at(self._now() + will.delay, lambda: self._publish(will.message))
         if not (self._defective("session-expiry-ignored") and session.expiry):
             self.end(session)
+
+    def _leave_will_waiting(self, session: Session) -> None:
+        will = session.will
+        if will and will.delay:
+            session.will = None
+            due = session.timers[0].due if session.timers else self._now() + will.delay
+            self._timers.at(due, lambda: self._publish(will.message))
 
     def send_will(self, session: Session) -> None:
         """Publish the will, once, and remove it (MQTT-3.1.2-10)."""
@@ -159,6 +162,8 @@ class Sessions:
 
     def end(self, session: Session) -> None:
         """Discard the session; a will that still waits is published now (MQTT-3.1.2-8 of 5.0, MQTT-4.1.0-2)."""
+        if self._defective("will-waits-for-delay"):
+            self._leave_will_waiting(session)
         for timer in session.timers:
             timer.cancel()
         session.timers.clear()

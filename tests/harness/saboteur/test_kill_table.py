@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 from mqproof.harness.saboteur.core import FAULTS, FaultSpec
 from mqproof.harness.saboteur.kill_table import KillTable, explanations, fault_of, tabulate
+from mqproof.harness.saboteur.markdown import table_page
 from mqproof.harness.saboteur.running import load_faults
 from mqproof.harness.targets.drivers import DRIVERS
 from mqproof.harness.targets.target import Target
@@ -80,6 +81,27 @@ def test_test_that_no_fault_kills_is_named() -> None:
     )
     assert made.immortal == ["idle"]
     assert not made.is_clean
+
+
+def test_test_that_needs_what_the_target_lacks_is_named_apart() -> None:
+    made = table(
+        record("t", "embedded", "conforms"),
+        record("t", "embedded~a-fault", "deviates"),
+        record("needy", "embedded", "unsupported"),
+        record("needy", "embedded~a-fault", "unsupported"),
+        record("knows", "embedded", "known-deviation"),
+    )
+    assert (made.killers, made.unfit, made.immortal) == (["t"], ["needy"], [])
+    page = table_page(made, ["embedded"])
+    assert "1 tests kill a fault, none of those that ran kills nothing." in page
+    assert "## Tests without what they need\n\n- `needy`" in page
+
+
+def test_page_lists_the_tests_that_no_fault_kills() -> None:
+    made = table(record("idle", "embedded", "conforms"), record("idle", "embedded~a-fault", "conforms"))
+    page = table_page(made, ["embedded"])
+    assert "1 of those that ran kills nothing." in page
+    assert "## Tests that no fault kills\n\n- `idle`" in page
 
 
 def test_sanity_tests_need_no_fault() -> None:

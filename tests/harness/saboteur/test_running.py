@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 from mqproof.harness.saboteur.core import FAULTS
 from mqproof.harness.saboteur.markdown import faults_page
-from mqproof.harness.saboteur.running import UnknownFault, chosen_faults, load_faults
+from mqproof.harness.saboteur.running import Shard, UnknownFault, chosen_faults, in_parts, load_faults, statements_of
+from mqproof.harness.targets.target import Target
 
 MQPROOF = (sys.executable, "-m", "mqproof.harness.cli")
 FEWEST = 150  # faults
@@ -44,6 +45,23 @@ def test_chosen_faults_are_those_of_the_names_or_all() -> None:
     assert len(chosen_faults([])) == len(FAULTS) >= FEWEST
     with pytest.raises(UnknownFault):
         chosen_faults(["no-such-fault"])
+
+
+@pytest.mark.parametrize(("faults", "workers", "sizes"), [(5, 2, [3, 2]), (1, 4, [1]), (250, 1, [84, 83, 83])])
+def test_parts_share_the_faults_and_the_control(faults: int, workers: int, sizes: list[int]) -> None:
+    names = [str(number) for number in range(faults)]
+    parts = in_parts(Shard([], names, [], []), workers)
+    assert [len(part.faults) for part in parts] == sizes
+    assert sorted(name for part in parts for name in part.faults) == sorted(names)
+    assert [part.share for part in parts] == [(number, len(parts)) for number in range(len(parts))]
+    assert all(part.beside == names for part in parts)
+
+
+def test_control_is_for_the_statements_of_faults_that_can_stand_before_the_target() -> None:
+    faults = chosen_faults(["redelivered-unset", "keep-alive-ignored", "keep-alive-0-watched"])
+    broker = Target("broker", "mqtt", "127.0.0.1", 1, driver="mosquitto")
+    assert statements_of(faults, broker) == {"mqtt-3.1.1:MQTT-3.1.2-24", "mqtt-5.0:MQTT-3.1.2-22"}
+    assert "mqtt-5.0:MQTT-3.2.2-22" in statements_of(faults, broker.with_(driver="embedded"))
 
 
 def test_page_of_faults_is_the_generated_one() -> None:
