@@ -6,7 +6,6 @@ from typing import Any
 
 from mqproof.harness.crash.disruptions import DISRUPTIONS
 from mqproof.harness.crash.handshakes import STEPS
-from mqproof.harness.crash.known import known_reason
 from mqproof.harness.crash.rounds import Outcome
 from mqproof.harness.run import Run
 from mqproof.harness.targets.target import Target
@@ -23,6 +22,11 @@ publishers and subscribers with kept sessions, QoS 1 and 2). The broker, or the 
 connect again and go on. Afterwards the ledger must show: no confirmed message lost, no acknowledged message back
 (unless it was acknowledged within 2 s before a kill), QoS 1 at least once, QoS 2 exactly once, order on each connection
 as published. What was never confirmed may be lost.
+
+What the text lets a broker lose is no deviation. AMQP guarantees persistent messages "even if there is a serious
+network failure, server crash, overflow etc." (section 3.1.1). MQTT says that "hardware or software failures may result
+in loss or corruption of Session state" (section 4.1.1): what an MQTT broker loses or repeats after a kill shows that it
+does not offer to outlive one, and counts as *unsupported*.
 
 - **kill**: SIGKILL, and a start on the same files
 - **pause**: SIGSTOP for 2.5 s; clients give up after 2 s
@@ -125,23 +129,23 @@ def _verdicts(outcomes: Sequence[Outcome]) -> str:
 
 def _notes(outcomes: Sequence[Outcome]) -> list[str]:
     """Say why known deviations are known, and what the others were."""
-    known: dict[str, set[str]] = {}
+    known: dict[tuple[str, str], set[str]] = {}
     strange = []
     for outcome in outcomes:
         for problem in outcome.problems:
-            reason = known_reason(outcome.driver, outcome.disruption, problem.kind)
+            reason = outcome.reason(problem.kind)
             if reason:
-                known.setdefault(reason, set()).add(problem.kind)
+                known.setdefault((str(outcome.verdict), reason), set()).add(problem.kind)
             else:
                 strange.append(f"- {outcome.disruption}: {problem}")
         if outcome.error:
             strange.append(f"- {outcome.disruption}: inconclusive, {outcome.error}")
-    lines = [f"- known ({', '.join(sorted(kinds))}): {reason}." for reason, kinds in known.items()]
+    lines = [f"- {verdict} ({', '.join(sorted(kinds))}): {reason}." for (verdict, reason), kinds in known.items()]
     return [*lines, *([""] if lines else []), *strange, *([""] if strange else [])]
 
 
 def _reasons(outcome: Outcome) -> str:
-    reasons = (known_reason(outcome.driver, outcome.disruption, each.kind) for each in outcome.problems)
+    reasons = (outcome.reason(each.kind) for each in outcome.problems)
     return "; ".join(dict.fromkeys(filter(None, reasons)))
 
 

@@ -13,7 +13,7 @@ from mqproof.harness.crash import amqp_load, mqtt_load
 from mqproof.harness.crash.disruptions import DISRUPTIONS, NEEDS_STORAGE, QUEUE_LIMIT, Scene
 from mqproof.harness.crash.handshakes import STEPS, interrupted, restarting
 from mqproof.harness.crash.history import History, Problem
-from mqproof.harness.crash.known import known_reason
+from mqproof.harness.crash.known import allowed_reason, known_reason
 from mqproof.harness.crash.load import Worker, wait_for
 from mqproof.harness.targets.drivers import DRIVERS
 from mqproof.harness.targets.drivers.base import LocalBroker
@@ -46,8 +46,19 @@ class Outcome:
 
     @property
     def unknown(self) -> list[Problem]:
-        """The problems that are not known of this broker."""
-        return [each for each in self.problems if not known_reason(self.driver, self.disruption, each.kind)]
+        """The problems that are neither known of this broker nor allowed."""
+        return [each for each in self.problems if not self.reason(each.kind)]
+
+    @property
+    def allowed(self) -> str:
+        """Why the text allows all of the problems; empty where it does not, or where there are none."""
+        found = [allowed_reason(self.driver, self.protocol, self.disruption, each.kind) for each in self.problems]
+        return found[0] if found and all(found) else ""
+
+    def reason(self, kind: str) -> str:
+        """Return why a kind of problem is known or allowed, or an empty text."""
+        allowed = allowed_reason(self.driver, self.protocol, self.disruption, kind)
+        return allowed or known_reason(self.driver, self.disruption, kind)
 
     @property
     def verdict(self) -> Verdict:
@@ -56,6 +67,8 @@ class Outcome:
             return Verdict.INCONCLUSIVE
         if self.unknown:
             return Verdict.DEVIATES
+        if self.allowed:
+            return Verdict.UNSUPPORTED
         return Verdict.KNOWN_DEVIATION if self.problems else Verdict.CONFORMS
 
 
