@@ -339,6 +339,19 @@ class PrefetchIgnored(AmqpFault):
         return [changed(frame, prefetch_count=0)] if is_method(frame, "basic.qos") else None
 
 
+@fault(
+    "prefetch-one-more",
+    "amqp-0-9-1:3.1.7/prefetch",
+    "amqp-0-9-1:basic.qos.prefetch-count/01",
+    says="one message more than the prefetch count is sent",
+)
+class PrefetchOneMore(AmqpFault):
+    def from_client(self, frame: Any, conn: AmqpConn) -> AmqpResult:
+        if is_method(frame, "basic.qos") and (count := frame.arguments["prefetch_count"]):
+            return [changed(frame, prefetch_count=count + 1)]
+        return None
+
+
 @fault("prefetch-one", "amqp-0-9-1:basic.qos.prefetch-count/01", says="a prefetch count of zero lets one through")
 class PrefetchOne(AmqpFault):
     def from_client(self, frame: Any, conn: AmqpConn) -> AmqpResult:

@@ -152,3 +152,14 @@ class PlainTextChanged(AmqpContentFault):
         if header.properties.get("content_type") != "text/plain":
             return None
         return whole(method, header, body + b"\n")
+
+
+@fault(
+    "ack-settles-others",
+    "amqp-0-9-1:3.1.8/explicit-ack",
+    "amqp-0-9-1:basic/10",
+    says="an ack settles all earlier deliveries, too",
+)
+class AckSettlesOthers(AmqpFault):
+    def from_client(self, frame: Any, conn: AmqpConn) -> AmqpResult:
+        return [changed(frame, multiple=True)] if is_method(frame, "basic.ack") else None

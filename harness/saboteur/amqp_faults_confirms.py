@@ -160,3 +160,45 @@ class ConfirmedAndDropped(AmqpContentFault):
         if method.channel != TESTS or not method.arguments["exchange"]:
             return None
         return whole(method, header, body, exchange="amq.direct", routing_key="mqproof-nowhere")
+
+
+@fault("confirm-overreaches", EVERY, f"{CONFIRM}03", says="a confirm covers the message after the last one, too")
+class ConfirmOverreaches(AmqpFault):
+    def from_broker(self, frame: Any, conn: AmqpConn) -> AmqpResult:
+        if is_method(frame, "basic.ack") and frame.channel == TESTS:
+            return [changed(frame, delivery_tag=frame.arguments["delivery_tag"] + 1, multiple=True)]
+        return None
+
+
+@fault("confirm-early", "amqp-0-9-1:confirm/all-queues", says="a message is confirmed before any queue has it")
+class ConfirmEarly(AmqpContentFault):
+    def message_from_client(self, method: Any, header: Any, body: bytes, conn: AmqpConn) -> AmqpResult:
+        if method.channel != TESTS or "selected" not in conn.memory:
+            return None
+        tag = conn.memory["confirmed"] = conn.memory.get("confirmed", 0) + 1
+        conn.to_client(type(method)(TESTS, "basic.ack", {"delivery_tag": tag, "multiple": False}))
+        conn.after(0.5, lambda: conn.to_broker(*whole(method, header, body)))
+        return []
+
+    def from_client(self, frame: Any, conn: AmqpConn) -> AmqpResult:
+        if is_method(frame, "confirm.select") and frame.channel == TESTS:
+            conn.memory["selected"] = True
+        return super().from_client(frame, conn)
+
+    def from_broker(self, frame: Any, conn: AmqpConn) -> AmqpResult:
+        return [] if is_method(frame, "basic.ack") and "confirmed" in conn.memory else None
+
+
+@fault("refusal-confirmed", "amqp-0-9-1:length-limit/03", says="a message that a full queue rejects is confirmed")
+class RefusalConfirmed(AmqpFault):
+    def from_broker(self, frame: Any, conn: AmqpConn) -> AmqpResult:
+        if not is_method(frame, "basic.nack"):
+            return None
+        given = {key: frame.arguments[key] for key in ("delivery_tag", "multiple")}
+        return [type(frame)(frame.channel, "basic.ack", given)]
+
+
+@fault("refusal-unsaid", "amqp-0-9-1:length-limit/03", says="nothing is said of a message that a full queue rejects")
+class RefusalUnsaid(AmqpFault):
+    def from_broker(self, frame: Any, conn: AmqpConn) -> AmqpResult:
+        return [] if is_method(frame, "basic.nack") else None

@@ -164,3 +164,43 @@ class FailingMessagesVanish(AmqpContentFault):
             return None
         failures = self.memory["failures"] = self.memory.get("failures", 0) + 1
         return [] if failures > 5 else None
+
+
+@fault("x-death-missing", "amqp-0-9-1:dead-letter/05", "amqp-0-9-1:dead-letter/01", says="dead letters have no x-death")
+class XDeathMissing(_Property):
+    name = "x-death"
+
+
+TTL = ("amqp-0-9-1:message-ttl-queue/01", "amqp-0-9-1:message-ttl-message/01", "amqp-0-9-1:message-ttl-message/03")
+
+
+class _Ttl(AmqpFault):
+    """Changes what a queue and what a message say of their time to live."""
+
+    def changed(self, milliseconds: int) -> int:
+        """Return another time."""
+        raise NotImplementedError
+
+    def from_client(self, frame: Any, conn: AmqpConn) -> AmqpResult:
+        if is_method(frame, "queue.declare"):
+            arguments = frame.arguments["arguments"]
+            ttl = arguments.get("x-message-ttl")
+            if isinstance(ttl, int) and ttl > 0:
+                return [changed(frame, arguments={**arguments, "x-message-ttl": self.changed(ttl)})]
+        elif isinstance(frame, ContentHeader) and str(frame.properties.get("expiration", "")).isdecimal():
+            expiration = str(self.changed(int(frame.properties["expiration"])))
+            properties = {**frame.properties, "expiration": expiration}
+            return [ContentHeader(frame.channel, frame.class_id, frame.body_size, properties)]
+        return None
+
+
+@fault("ttl-early", *TTL, says="messages expire after a tenth of their time")
+class TtlEarly(_Ttl):
+    def changed(self, milliseconds: int) -> int:
+        return milliseconds // 10
+
+
+@fault("ttl-late", *TTL, says="messages expire five seconds late")
+class TtlLate(_Ttl):
+    def changed(self, milliseconds: int) -> int:
+        return milliseconds + 5000

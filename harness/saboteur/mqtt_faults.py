@@ -16,7 +16,7 @@ from mqproof.dissectors.mqtt.codec import (
     Subscribe,
 )
 from mqproof.harness.saboteur.core import MqttConn, MqttFault, MqttResult, fault
-from mqproof.harness.saboteur.mqtt_making import broker, client, count, defects, drop, ids, is_qos
+from mqproof.harness.saboteur.mqtt_making import answer, broker, client, count, defects, drop, ids, is_qos
 
 # -- topics and filters (section 4.7) ------------------------------------------------------------------------------
 
@@ -37,6 +37,16 @@ def widened(packet: Subscribe, conn: MqttConn) -> MqttResult:
     return [replace(packet, subscriptions=tuple(wider))]
 
 
+def spanning(packet: Subscribe, conn: MqttConn) -> MqttResult:
+    """A filter that ends in + selects deeper topics, too, as if it ended in #."""
+    entries = [
+        replace(entry, filter=entry.filter[:-1] + "#") if entry.filter.endswith("/+") else entry
+        for entry in packet.subscriptions
+    ]
+    return [replace(packet, subscriptions=tuple(entries))]
+
+
+client("plus-spans-levels", "4:4.5.0-1 4:3.3.2-3 5:4.5.0-1 5:3.3.2-3", "+ selects several levels", Subscribe, spanning)
 client(
     "filter-widened", "4:3.3.2-3 5:3.3.2-3 4:4.5.0-1 5:4.5.0-1", "a filter's last level is not compared",
     Subscribe, widened,
@@ -104,10 +114,20 @@ broker(
     "PUBACK forgets the higher octet of the packet identifier",
     Puback, lambda packet, conn: [Puback(packet.packet_id % 256 or 1)],
 )  # fmt: skip
+broker("puback-twice", "4:4.3.2-2 5:4.3.2-4", "PUBACK comes twice", Puback, lambda packet, conn: [packet, packet])
+client(
+    "puback-and-dropped", "4:4.5.0-1 5:4.5.0-1", "a third message at QoS 1 is acknowledged and reaches nobody",
+    Publish,
+    lambda packet, conn: answer(conn, Puback(packet.packet_id)) if is_qos(packet, 1) and count(conn) == 3 else None,
+)  # fmt: skip
 broker(
     "pubrec-with-wrong-id", "4:4.3.3-2 4:2.3.1-6 4:3.3.4-1 5:4.3.3-8 5:2.2.1-5 5:3.3.4-1",
     "PUBREC forgets the higher octet of the packet identifier",
     Pubrec, lambda packet, conn: [Pubrec(packet.packet_id % 256 or 1)],
+)  # fmt: skip
+broker(
+    "packet-id-0", "4:2.3.1-1 4:2.3.1-4 4:4.3.2-1 5:2.2.1-4 5:4.3.2-1", "a second QoS 1 message has packet identifier 0",
+    Publish, lambda packet, conn: [replace(packet, packet_id=0)] if is_qos(packet, 1) and count(conn) == 2 else None,
 )  # fmt: skip
 broker(
     "pubcomp-lost", "4:4.3.3-2 5:4.3.3-11", "PUBREL is not answered",

@@ -1,5 +1,6 @@
 """Faults of MQTT brokers, on time: keep-alive, expiry of sessions and messages, will delay."""
 
+from dataclasses import replace
 from typing import Any
 
 from mqproof.dissectors.mqtt.codec import Connect, prop
@@ -42,3 +43,25 @@ def quarter(packet: Connect, conn: MqttConn) -> MqttResult:
 
 
 client("session-expiry-early", "5:3.1.2-23", "sessions expire after a quarter of their interval", Connect, quarter)
+
+
+def tripled(packet: Connect, conn: MqttConn) -> MqttResult:
+    """The broker waits for twice the keep-alive that the client named, and half of it again."""
+    return [replace(packet, keep_alive=2 * packet.keep_alive)] if packet.keep_alive else None
+
+
+client(
+    "keep-alive-at-three-times", "4:3.1.2-24 5:3.1.2-22", "silent clients are dropped after three keep-alives",
+    Connect, tripled,
+)  # fmt: skip
+
+
+def delayed(packet: Connect, conn: MqttConn) -> MqttResult:
+    """A will waits ten seconds longer than its client asked for."""
+    if packet.will is None or conn.version != 5:
+        return None
+    will = with_property(packet.will, "will_delay_interval", lambda seconds: (seconds or 0) + 10)
+    return [replace(packet, will=will)]
+
+
+client("will-late", "5:3.1.2-8", "wills are published ten seconds late", Connect, delayed)

@@ -78,6 +78,17 @@ def test_multiple_ack_settles_all_up_to_its_tag(amqp, wire):
     assert amqp.drain(queue) == bodies[3:]
 
 
+@pytest.mark.normative("amqp-0-9-1:basic/10", "amqp-0-9-1:3.1.8/explicit-ack")
+def test_ack_of_one_message_settles_no_other(amqp, wire):
+    queue = amqp.queue(shared=True)
+    bodies = [amqp.publish("", queue) for _ in range(3)]
+    wire.consume(queue)
+    wire.take(3)
+    wire.ack(2)
+    wire.close_channel()
+    assert amqp.drain(queue) == [bodies[0], bodies[2]]
+
+
 @pytest.mark.normative("amqp-0-9-1:basic/10")
 def test_multiple_ack_of_tag_zero_settles_everything(amqp, wire):
     queue = amqp.queue(shared=True)
