@@ -126,7 +126,7 @@ broker(
     Pubrec, lambda packet, conn: [Pubrec(packet.packet_id % 256 or 1)],
 )  # fmt: skip
 broker(
-    "packet-id-0", "4:2.3.1-1 4:2.3.1-4 4:4.3.2-1 5:2.2.1-4 5:4.3.2-1", "a second QoS 1 message has packet identifier 0",
+    "packet-id-0", "4:2.3.1-1 4:2.3.1-4 4:4.3.2-1 5:2.2.1-4 5:4.3.2-1", "a second QoS 1 message has identifier 0",
     Publish, lambda packet, conn: [replace(packet, packet_id=0)] if is_qos(packet, 1) and count(conn) == 2 else None,
 )  # fmt: skip
 broker(
