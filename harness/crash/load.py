@@ -24,6 +24,7 @@ class Worker:
         self.stopping = threading.Event()
         self.waiting = threading.Event()  # set: without a connection until it is cleared
         self.ready = threading.Event()  # it has been connected once
+        self.serving = threading.Event()  # it is connected now
         self.connections = 0
         self.error: BaseException | None = None
         self._thread = threading.Thread(target=self._run, daemon=True)
@@ -39,6 +40,16 @@ class Worker:
             self._thread.join(30.0)
         if self.error is not None:
             raise self.error
+
+    def resume(self, pieces: int) -> None:
+        """Connect again after ``stop`` and do so many pieces of work on this thread. Raises Lost, Blocked, OSError."""
+        self.connections += 1
+        try:
+            self.connect()
+            for _ in range(pieces):
+                self.work()
+        finally:
+            self.leave()
 
     def pause(self, seconds: float) -> None:
         """Wait, or until the worker is stopped."""
@@ -61,6 +72,7 @@ class Worker:
             while not self.stopping.is_set():
                 if not self.waiting.is_set():
                     self._serve()
+                self.serving.clear()
                 self.leave()
                 self.pause(RETRY)
         except BaseException as error:
@@ -72,6 +84,7 @@ class Worker:
             self.connections += 1
             self.connect()
             self.ready.set()
+            self.serving.set()
             while not (self.stopping.is_set() or self.waiting.is_set()):
                 self.work()
 

@@ -14,7 +14,7 @@ from mqproof.harness.crash.disruptions import DISRUPTIONS, NEEDS_STORAGE, QUEUE_
 from mqproof.harness.crash.handshakes import STEPS, interrupted, restarting
 from mqproof.harness.crash.history import History, Problem
 from mqproof.harness.crash.known import allowed_reason, known_reason
-from mqproof.harness.crash.load import Worker, wait_for
+from mqproof.harness.crash.load import Lost, Worker, wait_for
 from mqproof.harness.targets.drivers import DRIVERS
 from mqproof.harness.targets.drivers.base import LocalBroker
 from mqproof.harness.targets.errors import BrokerFailed
@@ -24,6 +24,8 @@ from mqproof.harness.verdicts import Blocked, Verdict
 BEFORE, AFTER = 100, 100  # confirmed messages before a disruption, and after it
 RECOVERY = 30.0  # seconds
 DRAIN = 1.5  # seconds without an arrival after which nothing more is expected
+# pieces of work that make some ten messages
+FENCES: dict[type[Worker], int] = {amqp_load.AmqpPublisher: 1, mqtt_load.MqttPublisher: 10}
 OPTIONS: dict[str, dict[str, str]] = {
     "mosquitto": {
         "autosave_on_changes": "true", "autosave_interval": "1", "max_queued_messages": str(QUEUE_LIMIT),
@@ -122,6 +124,7 @@ def _under_load(broker: LocalBroker, target: Target, outcome: Outcome) -> None:
             DISRUPTIONS[outcome.disruption](scene)
             _await_confirmed(histories, AFTER, "after the disruption", beyond=True)
             _stop(publishers)
+            _fence(publishers, consumers)
             _drain(histories)
             wait_for(lambda: False, 0.3)  # what comes back, comes now
         finally:
@@ -179,6 +182,26 @@ def _start(consumers: list[Worker], publishers: list[Worker]) -> None:
         raise Blocked("the consumers cannot connect")
     for worker in publishers:
         worker.start()
+
+
+def _fence(publishers: list[Worker], consumers: list[Worker]) -> None:
+    """Publish on until something of it arrives: what went before has come by then, or was lost.
+
+    Raises Blocked where nothing arrives because a consumer has not come back: then nothing is known.
+    """
+    last = [(each.history, max(each.history.sent, default=-1)) for each in publishers]
+    for each in publishers:
+        try:
+            each.resume(FENCES[type(each)])
+        except (Lost, OSError):
+            raise Blocked("the publisher cannot go on after the disruption") from None
+
+    def passed(history: History, number: int) -> bool:
+        return any(delivery.number > number for delivery in list(history.deliveries))
+
+    arrived = wait_for(lambda: all(passed(*each) for each in last), RECOVERY)
+    if not arrived and not all(consumer.serving.is_set() for consumer in consumers):
+        raise Blocked(f"a consumer has not come back within {RECOVERY:.0f} s")
 
 
 def _drain(histories: list[History]) -> None:

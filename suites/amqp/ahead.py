@@ -55,7 +55,8 @@ class Conversations:
     def begin_all(self, session: pytest.Session, target: Target) -> None:
         """Begin the conversations of all items for this target that have not begun yet.
 
-        Behind the faults of a kill table stands one broker: all their conversations begin at once.
+        Before the faults of a kill table those that wait on real time begin at once, whatever the fault; the others
+        begin when their turn comes, because most of them are left out.
         """
         if target.name in self.targets:
             return
@@ -65,7 +66,8 @@ class Conversations:
         self.targets.update(begin)
         for item in session.items:
             name = item.callspec.params.get("target") if is_ahead(item) else None  # type: ignore[attr-defined]
-            if name in begin and _is_admitted(item):
+            is_first = not state.faults or item.get_closest_marker("slow") is not None
+            if name in begin and is_first and _is_admitted(item):
                 self._begin(item, begin[name])
 
     def _begin(self, item: Any, target: Target) -> None:
@@ -91,6 +93,8 @@ class Conversations:
 
     def result(self, item: pytest.Item, transcripts: list[Transcript]) -> Callable[[], None]:
         """Return what waits for the item's conversation and raises what it raised."""
+        if item.nodeid not in self.begun:
+            self._begin(item, state_of(item.config).target(item.callspec.params["target"]))  # type: ignore[attr-defined]
         future, said = self.begun[item.nodeid]
 
         def wait() -> None:

@@ -81,13 +81,23 @@ class Marked(SimpleNamespace):
         return next(iter(self.iter_markers(name)), None)
 
 
+SLOW, QUICK, BROKEN = pytest.mark.slow, pytest.mark.normative, {"fake": frozenset({"a statement"})}
+
+
 @pytest.mark.parametrize(
-    ("mark", "begins"),
-    [(pytest.mark.needs("retain"), False), (pytest.mark.destructive, False), (pytest.mark.slow, True)],
+    ("mark", "faults", "begins"),
+    [
+        (pytest.mark.needs("retain"), {}, False),
+        (pytest.mark.destructive, {}, False),
+        (SLOW, {}, True),
+        (QUICK, {}, True),
+        (SLOW, BROKEN, True),
+        (QUICK, BROKEN, False),  # before the faults of a kill table most are left out
+    ],
 )
-def test_only_what_may_run_begins(listening, monkeypatch, mark, begins):
+def test_only_what_may_run_begins(listening, monkeypatch, mark, faults, begins):
     monkeypatch.setattr("mqproof.suites.amqp.ahead.state_of", lambda config: config)
-    state = SimpleNamespace(target=lambda name: listening, destructive=False)
+    state = SimpleNamespace(target=lambda name: listening, targets=[listening], destructive=False, faults=faults)
     begun: list[str] = []
 
     class Noted(Conversations):
@@ -100,7 +110,7 @@ def test_only_what_may_run_begins(listening, monkeypatch, mark, begins):
 
     of_target = SimpleNamespace(params={"target": "fake"})
     item = Marked(nodeid="it", config=state, function=conversation, marks=[mark.mark], callspec=of_target)
-    Noted(lambda *_: None).begin_all(SimpleNamespace(items=[item]), listening)  # type: ignore[arg-type]
+    Noted(lambda *_: None).begin_all(SimpleNamespace(items=[item], config=state), listening)  # type: ignore[arg-type]
     assert begun == ["it"] * begins
 
 

@@ -9,9 +9,11 @@ from pathlib import Path
 import jsonschema
 import pytest
 from mqproof.harness.crash import rounds
+from mqproof.harness.crash.amqp_load import AmqpConsumer
 from mqproof.harness.crash.disruptions import DISRUPTIONS, Scene, cut
 from mqproof.harness.crash.handshakes import STEPS, interrupted
-from mqproof.harness.crash.load import wait_for
+from mqproof.harness.crash.load import Lost, Worker, wait_for
+from mqproof.harness.crash.mqtt_load import MqttSubscriber
 from mqproof.harness.verdicts import Verdict
 
 ROOT = Path(__file__).parents[3]
@@ -70,6 +72,42 @@ def lost_acks(scene: Scene) -> None:
     with scene.saboteur.fault("lost-ack", probability=0.5) as fault:
         assert wait_for(lambda: fault.count >= 20, 10.0)
     cut(scene)
+
+
+@pytest.mark.parametrize(("protocol", "consumer"), [("amqp", AmqpConsumer), ("mqtt", MqttSubscriber)])
+def test_nothing_counts_as_lost_before_the_consumer_is_back(
+    monkeypatch: pytest.MonkeyPatch, protocol: str, consumer: type[Worker]
+) -> None:
+    connect = consumer.connect
+
+    def connect_late(self: Worker) -> None:
+        if self.connections > 1:
+            self.pause(4 * rounds.DRAIN)
+        connect(self)
+
+    monkeypatch.setattr(rounds, "DRAIN", 0.5)
+    monkeypatch.setattr(consumer, "connect", connect_late)
+    with rounds.crash_broker("embedded", protocol) as (broker, target):
+        outcome = rounds.disturb(broker, target, "cut")
+    assert (outcome.verdict, outcome.error, outcome.problems) == (Verdict.CONFORMS, "", [])
+
+
+@pytest.mark.parametrize(("protocol", "consumer"), [("amqp", AmqpConsumer), ("mqtt", MqttSubscriber)])
+def test_nothing_is_said_where_a_consumer_never_comes_back(
+    monkeypatch: pytest.MonkeyPatch, protocol: str, consumer: type[Worker]
+) -> None:
+    connect = consumer.connect
+
+    def connect_once(self: Worker) -> None:
+        if self.connections > 1:
+            raise Lost
+        connect(self)
+
+    monkeypatch.setattr(rounds, "RECOVERY", 3.0)
+    monkeypatch.setattr(consumer, "connect", connect_once)
+    with rounds.crash_broker("embedded", protocol) as (broker, target):
+        outcome = rounds.disturb(broker, target, "cut")
+    assert (outcome.verdict, outcome.error) == (Verdict.INCONCLUSIVE, "a consumer has not come back within 3 s")
 
 
 def test_a_broker_that_forgets_acknowledgements_is_found_out(monkeypatch: pytest.MonkeyPatch) -> None:
