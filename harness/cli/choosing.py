@@ -28,13 +28,14 @@ from mqproof.harness.choose_devices import NoAnswer
 from mqproof.harness.choose_measure import cpu_of, memory, sample
 from mqproof.harness.cli.exits import CONFORMS, DEVIATES, INTERNAL, INTERRUPTED, NOTHING, UNREACHABLE, USAGE
 from mqproof.harness.cli.load_process import LoadFailed, run_process
+from mqproof.harness.cli.waiting import waiting
 from mqproof.harness.reporting.choose_page import Report, markdown, page
 from mqproof.harness.run import BadRun, Run, load, new_folder, now, write_atomically
 from mqproof.harness.targets.drivers.certificates import SPEAK_TLS, make_certificates
 from mqproof.harness.targets.errors import TargetError
 from mqproof.harness.targets.identify import identify
 from mqproof.harness.targets.opening import plan, read_password
-from mqproof.harness.targets.target import BadTarget, Target
+from mqproof.harness.targets.target import BadTarget, Target, redact
 from mqproof.harness.workload import BadWorkload, Workload, read
 from mqproof.loadtests.messages import SMALLEST
 from mqproof.loadtests.settings import Settings
@@ -106,6 +107,11 @@ def _one_protocol(word: str) -> str:
 def _judged(words: list[str], workloads: dict[str, Workload], out: Path, console: Console) -> Run:
     """Judge both targets, first quickly, then what the workloads need and takes its time."""
     console.print("judging both brokers")
+    with waiting("judging"):
+        return _judged_twice(words, workloads, out)
+
+
+def _judged_twice(words: list[str], workloads: dict[str, Workload], out: Path) -> Run:
     quick = _mqproof_test(["--quick"], words, out / "conformance")
     needed = sorted({key for workload in workloads.values() for key in proofs_of(workload)})
     judged = {f"{row['spec']}:{row['id']}" for row in quick.statements}
@@ -139,9 +145,14 @@ class Bench:
 
 
 def _measured(bench: Bench, word: str, workload: Workload, name: str) -> Candidate:
+    bench.console.print(f"{name} on {redact(word)}")
+    with waiting("measuring"):
+        return _with_facts(bench, word, workload, name)
+
+
+def _with_facts(bench: Bench, word: str, workload: Workload, name: str) -> Candidate:
     options = {"certificates": str(bench.certificates)} if workload.tls else {}
     with _started(word, options) as (target, pids):
-        bench.console.print(f"{name} on {target.name}")
         found = Candidate(target.name, target.product, target.version, target.protocol)
         used = memory(target, pids, workload, "mqproofmem") if pids else None
     with _started(word, options) as (target, pids):  # anew: thousands of queued messages lie in the other's way

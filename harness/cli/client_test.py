@@ -2,10 +2,13 @@
 
 import sys
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 from mqproof.harness.cli.written import say_json
+
+if TYPE_CHECKING:
+    from mqproof.harness.clienttest.opinions import Opinion
 
 HELP = """Judge a client's traffic: a verdict for each statement that binds clients.
 
@@ -39,11 +42,10 @@ def client_test(
     as_json: Annotated[bool, typer.Option("--json", help="Print the verdicts as JSON.")] = False,
 ) -> None:
     """Judge a client."""  # replaced by HELP
-    from mqproof.harness.cli.exits import CONFORMS, DEVIATES, INTERRUPTED, NOTHING, USAGE
+    from mqproof.harness.cli.exits import INTERRUPTED, USAGE
     from mqproof.harness.clienttest.report import lines, page, save
     from mqproof.harness.clienttest.running import BadCommand, try_client
     from mqproof.harness.run import Run, new_folder
-    from mqproof.harness.verdicts import Verdict
 
     name = client or Path(command[0]).name
     run = Run()
@@ -70,13 +72,19 @@ def client_test(
         for line in (line for trial in trials for line in lines(trial)):
             typer.echo(line)
         typer.echo(f"the conversations are in {folder}")
-    opinions = [opinion for trial in trials for opinion in trial.opinions]
-    if any(each.verdict is Verdict.DEVIATES and not each.statement.is_should for each in opinions):
-        raise typer.Exit(DEVIATES)
-    raise typer.Exit(CONFORMS if any(each.verdict is Verdict.CONFORMS for each in opinions) else NOTHING)
+    raise typer.Exit(_code([opinion for trial in trials for opinion in trial.opinions]))
 
 
 client_test.__doc__ = HELP
+
+
+def _code(opinions: "list[Opinion]") -> int:
+    from mqproof.harness.cli.exits import CONFORMS, DEVIATES, NOTHING
+    from mqproof.harness.verdicts import Verdict
+
+    if any(each.verdict is Verdict.DEVIATES and not each.statement.is_should for each in opinions):
+        return DEVIATES
+    return CONFORMS if any(each.verdict is Verdict.CONFORMS for each in opinions) else NOTHING
 
 
 def _check(protocols: list[str], situations: list[str]) -> None:

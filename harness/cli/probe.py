@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import typer
+from mqproof.harness.cli.waiting import waiting
 
 
 def probe(
@@ -22,11 +23,11 @@ def probe(
     from mqproof.harness.cli.exits import UNREACHABLE, USAGE
     from mqproof.harness.targets.errors import TargetError
     from mqproof.harness.targets.opening import open_all, read_password
-    from mqproof.harness.targets.target import BadTarget, Tls
+    from mqproof.harness.targets.target import BadTarget, Tls, redact
     from mqproof.harness.verdicts import Blocked
 
     try:
-        with ExitStack() as resources:
+        with ExitStack() as resources, waiting(f"asking {', '.join(map(redact, targets))}"):
             tls = Tls(ca_file, insecure) if ca_file or insecure else None
             found = open_all(targets, resources, tls=tls, password=read_password(password_file))
             rows = [_probe(target) for target in found]

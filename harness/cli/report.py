@@ -4,6 +4,7 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
+from mqproof.harness.cli.waiting import waiting
 from mqproof.harness.cli.written import AsJson, say_written
 
 HELP = """Make one self-contained page (Allure 3) of one or several run directories; it opens from a file.
@@ -30,7 +31,8 @@ def report(
         reported = [Reported(load(path), path if path.is_dir() else path.parent) for path in runs]
         page = out or reported[-1].folder / "report.html"
         whole = [Reported(one.run, one.folder.resolve()) for one in reported]
-        render(whole, page.resolve(), history and history.resolve())
+        with waiting("making the page"):
+            render(whole, page.resolve(), history and history.resolve())
     except BadRun as error:
         typer.echo(f"mqproof: {error}", err=True)
         raise typer.Exit(2) from None

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
+from mqproof.harness.cli.waiting import waiting
 
 if TYPE_CHECKING:
     from mqproof.harness.bug_report import Case
@@ -58,7 +59,7 @@ def _shrunk(case: "Case") -> "Case":
     word = name if name.endswith(f"-{protocol}") else f"{name}-{protocol}"
     if "://" in word or "." in word or ":" in word or isinstance(plan(word), Target):
         raise NothingToReport(f"{name} is no broker that mqproof starts: run report-bug without --shrink")
-    with ExitStack() as resources:
+    with ExitStack() as resources, waiting("leaving out one step after the other"):
         broker, reference = open_all([word, f"embedded-{protocol}"], resources)
         return shrunk(case, (broker.host, broker.port), (reference.host, reference.port))
 

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
+from mqproof.harness.cli.waiting import waiting
 from mqproof.harness.cli.written import say_json
 
 if TYPE_CHECKING:
@@ -100,7 +101,8 @@ def _repeated(
     width = max(len(way.name) for way in plan)
     for number, way in enumerate(plan, 1):
         where = folder / f"{number:02}"
-        _run([*arguments, *_options(way), f"--out={where}"])
+        with waiting(f"{way.name}, {number} of {len(plan)}"):
+            _run([*arguments, *_options(way), f"--out={where}"])
         run = load(where)
         repeat = repeat_of(way.name, run)
         verdicts = ", ".join(f"{count} {name}" for name, count in repeat.verdicts.items())

@@ -23,8 +23,8 @@ from mqproof.harness.wires.amqp_message import Message
 from mqproof.harness.wires.amqp_verbs import Things
 
 TTL: Final = 20  # milliseconds
-LOOKS: Final = 25  # how often an effect that takes time is looked for
-PAUSE: Final = 0.04  # seconds between two looks
+EFFECT: Final = 1.0  # seconds within which an effect that takes time has to come
+PAUSE: Final = 0.04  # seconds between two looks at it
 THREADS: Final = 8
 # What no client can find out without harm, or at all; only a profile, or the broker itself, tells of it.
 UNTOLD: Final = {
@@ -77,12 +77,8 @@ def _tidy(target: Target, things: Things) -> None:
 
 
 def _comes(wire: AmqpWire, done: Callable[[], bool]) -> bool:
-    """Return whether something comes about within a second."""
-    for _ in range(LOOKS):
-        if done():
-            return True
-        wire.wait(PAUSE)
-    return False
+    """Return whether something comes about soon."""
+    return wire.settles(done, EFFECT, every=PAUSE)
 
 
 def _refuses(wire: AmqpWire, name: str, code: int, **arguments: Any) -> bool:

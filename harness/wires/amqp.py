@@ -240,12 +240,18 @@ class AmqpWire(Link, Verbs):
         self, done: Callable[[], bool], expected: str, seconds: float = STEP, *, every: float = 0.0
     ) -> None:
         """Accuse the broker unless ``done`` becomes true before the deadline; each look is a round trip."""
+        if not self.settles(done, seconds, every=every):
+            raise Deviation(expected, "it does not come to that")
+
+    def settles(self, done: Callable[[], bool], seconds: float = STEP, *, every: float = 0.0) -> bool:
+        """Return whether ``done`` becomes true before the deadline; ``every``: seconds between two looks."""
         until = within(seconds)
         while not done():
             if time.monotonic() > until:
-                raise Deviation(expected, "it does not come to that")
+                return False
             if every:
                 self.wait(every)
+        return True
 
     def must_refuse(self, *codes: int, channel: int = 1, either_level: bool = False, fenced: bool = True) -> Event:
         """Accuse the broker unless it closes the channel, or for hard codes the connection, with one of ``codes``.

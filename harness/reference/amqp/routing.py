@@ -77,8 +77,8 @@ class DirectMatcher:
         return [binding.destination for binding in self._by_key.get(routing_key, ())]
 
 
-class FanoutMatcher:
-    """Section 3.1.3.2: every bound destination, whatever the routing key."""
+class _AllBindings:
+    """Keeps bindings in the order in which they came, under no key: every message looks at all of them."""
 
     def __init__(self, defective: Defective = faultless) -> None:
         self._bindings: dict[Binding, None] = {}
@@ -91,6 +91,10 @@ class FanoutMatcher:
     def remove(self, binding: Binding) -> None:
         """Forget a binding."""
         del self._bindings[binding]
+
+
+class FanoutMatcher(_AllBindings):
+    """Section 3.1.3.2: every bound destination, whatever the routing key."""
 
     def match(self, routing_key: str, headers: Mapping[str, Any]) -> Iterable[Any]:
         """Return all destinations."""
@@ -235,20 +239,8 @@ def _kind(value: Any) -> type:
     return float if isinstance(value, int | float) else type(value)
 
 
-class HeadersMatcher:
+class HeadersMatcher(_AllBindings):
     """Section 3.1.3.4: the binding's arguments against the message's headers; the routing key plays no part."""
-
-    def __init__(self, defective: Defective = faultless) -> None:
-        self._bindings: dict[Binding, None] = {}
-        self._defective = defective
-
-    def add(self, binding: Binding) -> None:
-        """Take a binding."""
-        self._bindings[binding] = None
-
-    def remove(self, binding: Binding) -> None:
-        """Forget a binding."""
-        del self._bindings[binding]
 
     def match(self, routing_key: str, headers: Mapping[str, Any]) -> Iterable[Any]:
         """Return the destinations whose arguments select the headers."""

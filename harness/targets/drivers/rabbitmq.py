@@ -139,8 +139,10 @@ def _prepare(chosen: tuple[str, ...], folder: Path | None, options: dict[str, st
     plugins = [name.strip() for name in options.pop("plugins", "").split(",") if name.strip()]
     if "mqtt" in chosen:
         plugins += ["rabbitmq_mqtt", "rabbitmq_web_mqtt"]
-        listeners = {"mqtt.listeners.tcp.1": f"127.0.0.1:{mqtt.number}"}
-        options = listeners | {"web_mqtt.tcp.ip": "127.0.0.1", "web_mqtt.tcp.port": str(web.number)} | options
+        options = {
+            "mqtt.listeners.tcp.1": f"127.0.0.1:{mqtt.number}", "web_mqtt.tcp.ip": "127.0.0.1",
+            "web_mqtt.tcp.port": str(web.number),
+        } | options  # fmt: skip
     certificates = options.pop("certificates", "")
     if certificates:
         amqp, mqtt = secured = reserve(2)  # the plain ports stay: RabbitMQ is told one of them by its environment
@@ -149,29 +151,31 @@ def _prepare(chosen: tuple[str, ...], folder: Path | None, options: dict[str, st
     tick = options.pop("channel_tick_interval", "")
     if tick:
         (process.folder / "advanced.config").write_text(f"[{{rabbit, [{{channel_tick_interval, {int(tick)}}}]}}].\n")
-    (process.folder / "enabled_plugins").write_text(f"[{','.join(plugins)}].\n")
-    definitions = process.folder / "definitions.json"
+    _write_configuration(process.folder, plugins, options, version)
+    numbers = {"amqp": amqp.number, "mqtt": mqtt.number}
+    targets = [_target(protocol, numbers[protocol], web.number, version, certificates) for protocol in chosen]
+    server = Server(process, targets, ports, logs=[process.folder / "rabbit.log"])
+    return RabbitBroker(server, env, scripts)
+
+
+def _write_configuration(folder: Path, plugins: Sequence[str], options: Mapping[str, str], version: str) -> None:
+    (folder / "enabled_plugins").write_text(f"[{','.join(plugins)}].\n")
+    definitions = folder / "definitions.json"
     definitions.write_text(json.dumps(_definitions(version)))
     config = {
         "loopback_users.guest": "true", "log.console": "false", "load_definitions": str(definitions),
-    } | options  # fmt: skip
-    (process.folder / "rabbitmq.conf").write_text("".join(f"{name} = {value}\n" for name, value in config.items()))
-    by_protocol = {"amqp": amqp.number, "mqtt": mqtt.number}
-    targets = [
-        Target(
-            f"rabbitmq-{protocol}", protocol, "127.0.0.1", by_protocol[protocol],
-            user="guest", password="guest", product="RabbitMQ", version=version, driver="rabbitmq",
-        )
-        for protocol in chosen
-    ]
-    targets = [
-        target.with_(websocket=target.with_(port=web.number, path="/ws")) if target.protocol == "mqtt" else target
-        for target in targets
-    ]
-    if certificates:
-        targets = [target.with_(tls=tls_of(Path(certificates))) for target in targets]
-    server = Server(process, targets, ports, logs=[process.folder / "rabbit.log"])
-    return RabbitBroker(server, env, scripts)
+    } | dict(options)  # fmt: skip
+    (folder / "rabbitmq.conf").write_text("".join(f"{name} = {value}\n" for name, value in config.items()))
+
+
+def _target(protocol: str, port: int, web_port: int, version: str, certificates: str) -> Target:
+    target = Target(
+        f"rabbitmq-{protocol}", protocol, "127.0.0.1", port,
+        user="guest", password="guest", product="RabbitMQ", version=version, driver="rabbitmq",
+    )  # fmt: skip
+    if protocol == "mqtt":
+        target = target.with_(websocket=target.with_(port=web_port, path="/ws"))
+    return target.with_(tls=tls_of(Path(certificates))) if certificates else target
 
 
 def _tls(certificates: str, ports: Mapping[str, int], chosen: Sequence[str]) -> dict[str, str]:

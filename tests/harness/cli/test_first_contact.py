@@ -2,6 +2,8 @@
 
 import json
 import os
+import pty
+import re
 import subprocess
 from collections.abc import Callable
 from pathlib import Path
@@ -95,6 +97,33 @@ def test_what_was_written_can_be_had_as_json(mqproof: Command, tmp_path: Path) -
     into = tmp_path / "elsewhere"
     unpacked = json.loads(mqproof("runs", "unpack", packed, "--into", into, "--json").stdout)["run"]
     assert (Path(unpacked) / "run.json").is_file()
+
+
+@pytest.mark.parametrize(("no_color", "is_coloured"), [({}, True), ({"NO_COLOR": "1"}, False)])
+def test_a_terminal_sees_colours_unless_it_wants_none(
+    tmp_path: Path, no_color: dict[str, str], is_coloured: bool
+) -> None:
+    run = {"schema": 1, "tool": {"name": "mqproof", "version": "0"}, "started": "2026-01-01T00:00:00Z"}
+    (tmp_path / "run.json").write_text(json.dumps(run))
+    environment = {name: value for name, value in os.environ.items() if name != "NO_COLOR"}
+    controller, terminal = pty.openpty()
+    done = subprocess.run(
+        [MQPROOF, "gate", str(tmp_path)], env=environment | {"TERM": "xterm"} | no_color, stdout=terminal,
+        stderr=terminal, stdin=subprocess.DEVNULL, timeout=60, check=False,
+    )  # fmt: skip
+    os.close(terminal)
+    text = os.read(controller, 1 << 16)
+    os.close(controller)
+    assert done.returncode == 1
+    assert bool(re.search(rb"\x1b\[[0-9;]*3[0-7]m", text)) is is_coloured
+    assert b"not-empty" in text
+
+
+@pytest.mark.parametrize("words", ["mqproof test --su", "mqproof runs unp"])
+def test_a_shell_can_complete_options_and_commands_below(words: str) -> None:
+    environment = {**os.environ, "COMP_WORDS": words, "COMP_CWORD": "2", "_MQPROOF_COMPLETE": "complete_bash"}
+    done = subprocess.run([MQPROOF], env=environment, capture_output=True, text=True, timeout=60, check=False)
+    assert done.stdout.strip() in ("--suite", "unpack")
 
 
 @pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])

@@ -50,6 +50,7 @@ def test_a_users_folder_and_settings_change_nothing(good_run):
     _, result = good_run
     assert (result.returncode, result.stderr) == (0, "")
     assert "embedded-amqp amqp-0-9-1" in result.stdout
+    assert not {"\x1b", "\r"} & set(result.stdout)  # no progress bar and no colour where nobody looks
 
 
 def test_the_run_directory_is_complete_and_valid(good_run):
