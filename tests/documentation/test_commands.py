@@ -104,6 +104,7 @@ def test_no_block_escapes_the_search(page: Path) -> None:
     text = page.read_text()
     fences = list(FENCE.finditer(text))
     assert 2 * len(fences) == len(re.findall(r"^\s*(?:```|~~~)", text, re.MULTILINE))
+    assert not re.search(r"^(?: {4}|\t)\s*(?:\$ )?mqproof ", FENCE.sub("", text), re.MULTILINE), "write a fence"
     if GENERATED in text:  # usage and repeats: what they describe runs elsewhere
         return
     hidden = [fence["body"] for fence in fences if fence["language"] != "sh" and COMMAND.search(fence["body"])]
