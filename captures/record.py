@@ -7,6 +7,7 @@ made, with which versions, and what an analyzer must find. What it must find fol
 (conversations.py); sizes of the file come from capinfos. Nothing in the TOML comes from our own analyzer.
 """
 
+import contextlib
 import inspect
 import shutil
 import subprocess
@@ -19,6 +20,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+from bridge import bridged
 from changes import swapped, tagged
 from conversations import (
     Expected,
@@ -37,7 +39,7 @@ from mqproof.harness.recording.record import record as recording
 from mqproof.harness.targets.drivers import DRIVERS
 from mqproof.harness.targets.drivers.ports import Port
 from mqproof.harness.targets.target import Target, Tls
-from talking import AmqpOverTls, MqttOverTls, MqttOverWebSocket
+from talking import AmqpOverTls, AmqpOverWebSocket, MqttOverTls, MqttOverWebSocket
 
 FOLDER = Path(__file__).parent
 WRITTEN = (("content_type", "text"), ("user_property", ("k", "v")))  # properties of the messages in MQTT 5.0
@@ -76,6 +78,7 @@ REAL: dict[str, Real] = {
     "amqp-messages": Real("rabbitmq", "amqp", amqp_messages),
     "amqp-large-body": Real("rabbitmq", "amqp", amqp_large_body),
     "amqp-mid-connection": Real("rabbitmq", "amqp", amqp_mid_connection),
+    "amqp-websocket": Real("rabbitmq", "bridge", partial(amqp_messages, kind=AmqpOverWebSocket)),
     "amqp-tls": Real("rabbitmq", "tls", partial(amqp_messages, kind=AmqpOverTls)),
 }
 DERIVED: dict[str, tuple[str, str, Callable[[list[Packet]], list[Packet]]]] = {
@@ -98,6 +101,7 @@ def record_real(name: str, real: Real, target: Target) -> None:
         shutil.copyfile(made.files[0], path)
     path.chmod(0o644)
     where = "on all interfaces" if real.cooked else "on loopback"
+    where += ", through a bridge from WebSocket to TCP (bridge.py)" if real.way == "bridge" else ""
     describe(name, f"{real.says} With {target.product} {target.version}, dumpcap {where}.", expected)
 
 
@@ -125,8 +129,8 @@ def capinfos(path: Path) -> dict[str, int]:
 def reached(broker: Any, real: Real, ports: Mapping[str, Port]) -> Target:
     """Return the target at one of the broker's listeners."""
     way, protocol = real.way, "amqp" if real.driver == "rabbitmq" else "mqtt"
-    if way in ("amqp", "mqtt"):
-        return broker.target(way)  # type: ignore[no-any-return]
+    if way in ("amqp", "mqtt", "bridge"):
+        return broker.target(protocol if way == "bridge" else way)  # type: ignore[no-any-return]
     target: Target = broker.target(protocol)
     if way == "websocket":
         assert target.websocket is not None, "this build of mosquitto knows no WebSocket"
@@ -156,10 +160,13 @@ def listeners(driver: str, folder: Path, ports: Mapping[str, Port]) -> dict[str,
 def record_all(driver: str, mine: Mapping[str, Real]) -> None:
     """Record the captures of one broker."""
     with tempfile.TemporaryDirectory() as folder:
-        ports = {way: Port.reserve() for way in ("ipv6", "tls")}
+        ports = {way: Port.reserve() for way in ("ipv6", "tls", "bridge")}
         with DRIVERS[driver].start(options=listeners(driver, Path(folder), ports)) as broker:
             for name, real in mine.items():
-                record_real(name, real, reached(broker, real, ports))
+                target = reached(broker, real, ports)
+                bridge = bridged(target, ports["bridge"]) if real.way == "bridge" else contextlib.nullcontext(target)
+                with bridge as target:
+                    record_real(name, real, target)
 
 
 def derive(name: str) -> None:

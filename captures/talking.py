@@ -21,6 +21,7 @@ from mqproof.dissectors.mqtt.codec import (
 from mqproof.harness.targets.target import Target
 
 DEADLINE = 10.0
+CRLF = "\r\n"
 FOLDER = Path(__file__).parent
 
 
@@ -120,14 +121,14 @@ class MqttOverTls(Mqtt):
 
 
 class WebSocket:
-    """The client's side of a WebSocket as far as MQTT needs it: each call is one masked frame. RFC 6455."""
+    """The client's side of a WebSocket as far as it is needed: each call is one masked frame. RFC 6455."""
 
-    def __init__(self, stream: socket.socket, path: str) -> None:
+    def __init__(self, stream: socket.socket, path: str, subprotocol: str = "") -> None:
         self.stream, self.octets, self.mask = stream, b"", b"\x37\xfa\x21\x3d"
         stream.sendall(
             f"GET {path} HTTP/1.1\r\nHost: broker\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
             "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: 13\r\n"
-            "Sec-WebSocket-Protocol: mqtt\r\n\r\n".encode()
+            f"{f'Sec-WebSocket-Protocol: {subprotocol}' + CRLF if subprotocol else ''}{CRLF}".encode()
         )
         while b"\r\n\r\n" not in self.octets:
             self.octets += self._more()
@@ -178,7 +179,7 @@ class MqttOverWebSocket(Mqtt):
 
     def connected(self, target: Target) -> Any:
         """Return a WebSocket to the broker."""
-        return WebSocket(super().connected(target), "/mqtt")
+        return WebSocket(super().connected(target), "/mqtt", "mqtt")
 
     def end(self) -> None:
         """DISCONNECT; the broker closes."""
@@ -257,3 +258,11 @@ class AmqpOverTls(Amqp):
     def connected(self, target: Target) -> Any:
         """Return a stream to the broker's TLS listener."""
         return in_tls(super().connected(target), self.keylog)
+
+
+class AmqpOverWebSocket(Amqp):
+    """The same in a WebSocket, for which no subprotocol is asked."""
+
+    def connected(self, target: Target) -> Any:
+        """Return a WebSocket to the broker, or to the bridge before it."""
+        return WebSocket(super().connected(target), "/ws")

@@ -51,7 +51,8 @@ class Circumstances(Watcher):
     ports: dict[int, str] = field(default_factory=dict)
     mixed_ports: set[int] = field(default_factory=set)
     straddled: int = 0
-    websockets: int = 0
+    websockets: int = 0  # that the walk found; some of them began before the capture, and the slow reading passes them
+    opened_websockets: Counter[str] = field(default_factory=Counter)
     late: Counter[str] = field(default_factory=Counter)
     holes: Counter[str] = field(default_factory=Counter)
 
@@ -66,6 +67,7 @@ class Circumstances(Watcher):
             return
         self.late[connection.protocol] += not connection.began
         self.holes[connection.protocol] += connection.holes
+        self.opened_websockets[connection.protocol] += connection.wrappers is not None
         server = connection.ends[1 - connection.client] if connection.client >= 0 else connection.ends[1]
         port = int(server.rpartition(":")[2])
         if self.ports.setdefault(port, connection.protocol) != connection.protocol:
@@ -80,8 +82,9 @@ class Circumstances(Watcher):
             reasons.append(LATE.format(self.late[protocol]))
         if self.holes[protocol]:
             reasons.append(HOLES.format(self.holes[protocol]))
-        if protocol == "mqtt" and self.websockets:
-            reasons.append(WEBSOCKETS.format(self.websockets))
+        others = self.websockets - self.opened_websockets.total()
+        if found := self.opened_websockets[protocol] + max(0, others):
+            reasons.append(WEBSOCKETS.format(found))
         if self.mixed_ports:
             reasons.append(PORTS)
         return "; ".join(reasons)

@@ -13,12 +13,13 @@ from mqproof.dissectors.packets import state as w
 KEPT: Final = 1000
 PROTOCOLS: Final = {
     w.UNKNOWN: "unknown", w.PLAIN_AMQP: "amqp", w.PLAIN_MQTT: "mqtt", w.PLAIN_OTHER: "other", w.OVER_TLS: "tls",
-    w.HTTP: "other", w.OVER_WEBSOCKET: "mqtt over websocket",
+    w.HTTP: "other", w.OVER_WEBSOCKET: "mqtt over websocket", w.AMQP_OVER_WEBSOCKET: "amqp over websocket",
 }  # fmt: skip
 VERSIONS: Final = {
     w.PLAIN_MQTT: {3: "3.1", 4: "3.1.1", 5: "5.0"},
     w.OVER_WEBSOCKET: {3: "3.1", 4: "3.1.1", 5: "5.0"},
     w.PLAIN_AMQP: {0: "0-9-1"},
+    w.AMQP_OVER_WEBSOCKET: {0: "0-9-1"},
     w.OVER_TLS: {2: "1.2", 3: "1.3"},
 }
 NO_VERSION: Final = frozenset({"unknown", "other"})

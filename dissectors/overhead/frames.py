@@ -15,7 +15,7 @@ from mqproof.dissectors.amqp import codec as amqp
 from mqproof.dissectors.amqp.tables import METHODS
 from mqproof.dissectors.mqtt import packets as mqtt_packets
 from mqproof.dissectors.mqtt.packets import packet_name
-from mqproof.dissectors.overhead import recognition, walk
+from mqproof.dissectors.overhead import recognition, walk, websocket
 from mqproof.dissectors.overhead.streams import Broken, Carrier, Seen, Speech, Stream
 from mqproof.dissectors.overhead.unwrapping import Unwrapper
 from mqproof.dissectors.packets import state as w
@@ -70,15 +70,21 @@ class Connection:
             stream.started = True
 
     def unwrapped(self, side: int, octets: bytearray, carrier: Carrier) -> bytearray:
-        """Return what is inside; it is MQTT once the upgrade was asked for, and somebody else's where it was not."""
+        """Return what is inside; whose it is, the client's first octets in the WebSocket tell, as in the walk."""
         assert self.wrappers is not None
-        inside = self.wrappers[side].feed(octets, carrier)
-        asked = self.wrappers[self.client].upgraded
-        if asked is not None and self.speech.protocol == w.UNKNOWN:
-            self.speech.protocol = w.PLAIN_MQTT if asked else w.PLAIN_OTHER
+        inside = bytearray(self.wrappers[side].feed(octets, carrier))
+        asks = self.wrappers[self.client]
+        if self.speech.protocol == w.UNKNOWN and (inside or asks.upgraded is False):
+            self.speech.protocol = self._spoken(asks, inside) if side == self.client else w.PLAIN_OTHER
             for stream in self.streams:
                 stream.begin()
-        return bytearray(inside)
+        return inside
+
+    def _spoken(self, asks: Unwrapper, inside: bytearray) -> int:
+        if inside[:1] == b"A" and asks.first >= websocket.PROTOCOL_HEADER:
+            return w.PLAIN_AMQP
+        begins = inside[:1] == b"\x10" and asks.first >= websocket.SMALLEST_CONNECT
+        return w.PLAIN_MQTT if inside and (asks.says_mqtt or begins) else w.PLAIN_OTHER
 
     @property
     def protocol(self) -> str:

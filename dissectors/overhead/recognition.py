@@ -47,8 +47,9 @@ def continues(buf: Octets, at: int, end: int) -> int:
         return w.OVER_TLS
     if amqp_finding.plausible(buf, at, end):
         return w.PLAIN_AMQP
-    if websocket.plausible(buf, at, end):
-        return w.OVER_WEBSOCKET
+    inside = websocket.plausible(buf, at, end)
+    if inside:
+        return inside
     return w.PLAIN_MQTT if mqtt_finding.plausible(buf, at, end, 0, 1) else w.UNKNOWN
 
 

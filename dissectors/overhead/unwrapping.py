@@ -1,4 +1,4 @@
-"""MQTT inside WebSockets (MQTT 5.0 section 6) for the slow reading: the upgrade and the framing come off, RFC 6455."""
+"""What is inside WebSockets for the slow reading: the upgrade and the framing come off, RFC 6455."""
 
 from dataclasses import dataclass, field
 from typing import Final
@@ -12,9 +12,14 @@ BINARY: Final = (0, 2)  # opcodes: continuation and binary; MQTT uses no other f
 
 @dataclass(slots=True)
 class Unwrapper:
-    """One direction. ``upgraded`` is None until the head is whole, then whether it is about a WebSocket."""
+    """One direction. ``upgraded`` is None until the head is whole, then whether it is about a WebSocket.
+
+    ``says_mqtt``: the head names the subprotocol; ``first``: the size of the first frame with data.
+    """
 
     upgraded: bool | None = None
+    says_mqtt: bool = False
+    first: int = 0
     _head: bytearray = field(default_factory=bytearray)  # of the upgrade, then of each frame
     _left: int = 0
     _opcode: int = 0
@@ -51,7 +56,9 @@ class Unwrapper:
             if len(self._head) > LARGEST_HEAD:
                 self.upgraded = False
             return b""
-        self.upgraded = b"websocket" in self._head[:end].lower()  # header Upgrade, RFC 6455 section 4.1
+        head = self._head[:end].lower()
+        self.upgraded = b"websocket" in head  # header Upgrade, RFC 6455 section 4.1
+        self.says_mqtt = b"mqtt" in head
         self._head.clear()
         return octets[end + len(END_OF_HEAD) - before :]
 
@@ -74,6 +81,7 @@ class Unwrapper:
         body = bytes(self._head[2 : -4 if masked else None])
         self._opcode = self._head[0] & 15
         self._left = int.from_bytes(body) if body else self._head[1] & 127
+        self.first = self.first or (self._left if self._opcode in BINARY else 0)
         self._mask = bytes(self._head[-4:]) if masked else b""
         self._place = 0
         self._head.clear()

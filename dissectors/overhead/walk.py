@@ -194,7 +194,7 @@ def feed_known(buf: Octets, at: int, end: int, c: int, d: int, s: Words, m: Octe
         mqtt.feed(buf, at, end, c, d, s, m)
     elif protocol == w.OVER_TLS:
         tls.feed(buf, at, end, c, d, s)
-    elif protocol in (w.HTTP, w.OVER_WEBSOCKET):
+    elif protocol in (w.HTTP, w.OVER_WEBSOCKET, w.AMQP_OVER_WEBSOCKET):
         websocket.feed(buf, at, end, c, d, s, m)
     else:
         book(s, CLASS_OTHER, w.OTHER, end - at)
@@ -208,7 +208,7 @@ def lose(count: int, c: int, d: int, s: Words, m: Octets) -> None:
         mqtt.lose(count, c, d, s, m)
     elif s[c + w.C_PROTOCOL] == w.OVER_TLS:
         tls.lose(count, d, s)
-    elif s[c + w.C_PROTOCOL] in (w.HTTP, w.OVER_WEBSOCKET):
+    elif s[c + w.C_PROTOCOL] in (w.HTTP, w.OVER_WEBSOCKET, w.AMQP_OVER_WEBSOCKET):
         websocket.lose(count, c, d, s, m)
 
 
@@ -261,7 +261,7 @@ def become(verdict: int, c: int, d: int, s: Words) -> None:
         s[w.TLS_SEEN] += 1
     for side in range(2):
         begin_direction(direction(c, side), verdict, s)
-    if verdict == w.OVER_WEBSOCKET:
+    if verdict in (w.OVER_WEBSOCKET, w.AMQP_OVER_WEBSOCKET):
         s[w.WEBSOCKET_SEEN] += 1
     if verdict == w.HTTP:
         if s[c + w.C_CLIENT] < 0:
@@ -287,8 +287,8 @@ def begin_direction(d: int, protocol: int, s: Words) -> None:
             tls.begin(d, s)
     elif protocol == w.HTTP:
         websocket.begin_http(d, s)
-    elif protocol == w.OVER_WEBSOCKET:
-        websocket.lose_sync(d, s)
+    elif protocol in (w.OVER_WEBSOCKET, w.AMQP_OVER_WEBSOCKET):
+        websocket.lose_sync(protocol, d, s)
 
 
 def finish_connection(c: int, s: Words, m: Octets) -> None:
@@ -308,7 +308,7 @@ def finish_connection(c: int, s: Words, m: Octets) -> None:
             mqtt.finish(d, s)
         elif s[c + w.C_PROTOCOL] == w.OVER_TLS:
             tls.finish(d, s)
-        elif s[c + w.C_PROTOCOL] in (w.HTTP, w.OVER_WEBSOCKET):
+        elif s[c + w.C_PROTOCOL] in (w.HTTP, w.OVER_WEBSOCKET, w.AMQP_OVER_WEBSOCKET):
             websocket.finish(c, d, s)
         s[w.ACC + CLASS_UNDECODED * w.LAYER_COUNT + w.UNDECODED] += s[d + w.D_HELD]
         s[d + w.D_HELD] = 0

@@ -1,13 +1,16 @@
-"""Kernel: MQTT in WebSocket frames (RFC 6455; MQTT 5.0 section 6), from the HTTP request on.
+"""Kernel: MQTT and AMQP in WebSocket frames (RFC 6455; MQTT 5.0 section 6), from the HTTP request on.
 
-A request that asks for a WebSocket with the subprotocol "mqtt", and its answer 101, are the WebSocket's set-up; the
-headers of the frames are booked to the layer "websocket" and to the purpose of the packet that they carry.
+A request that asks for a WebSocket, and its answer 101, are its set-up, and whose it is, the client's first octet in it
+tells; the headers of the frames are booked to the layer "websocket" and to the purpose of the packet that they carry.
 """
 
+from mqproof.dissectors.amqp import kernel as amqp
+from mqproof.dissectors.amqp.finding import HEARTBEAT, METHOD
+from mqproof.dissectors.amqp.tables import FRAME_END
 from mqproof.dissectors.mqtt import kernel as mqtt
 from mqproof.dissectors.mqtt.finding import legal_first
 from mqproof.dissectors.packets import state as w
-from mqproof.dissectors.packets.booking import book, charge_waiting
+from mqproof.dissectors.packets.booking import book, charge_waiting, group_of
 from mqproof.dissectors.packets.octets import short
 from mqproof.dissectors.packets.state import Octets, Words
 
@@ -16,8 +19,10 @@ MAX_HTTP_HEAD = 16384
 MAX_FRAME = 1 << 29  # an MQTT packet has at most 2**28 octets
 CLOSE, PONG = 8, 10
 ASKED, IS_MQTT, REFUSED = 1, 2, 4  # what an HTTP head has said, bits of D_O_KIND
-SETUP = w.G_MQTT * w.PURPOSE_COUNT + w.P_SETUP
-KEEP_ALIVE = w.G_MQTT * w.PURPOSE_COUNT + w.P_KEEP_ALIVE
+BINARY = 0x82  # the first octet of a binary frame that is not continued
+LETTER_A, PROTOCOL_HEADER = 0x41, 8
+CONNECT, SMALLEST_CONNECT = 0x10, 14
+METHOD_HEAD = 11  # octets of an AMQP frame until the method is known
 CLASS_OTHER = w.G_OTHER * w.PURPOSE_COUNT + w.P_OTHER
 CLASS_UNDECODED = w.G_OTHER * w.PURPOSE_COUNT + w.P_UNDECODED
 LINE_END = (13, 10, 13, 10)
@@ -41,18 +46,20 @@ def begin(d: int, s: Words) -> None:
     s[d + w.D_O_VALUE] = 0
     s[d + w.D_O_MASK] = 0
     s[d + w.D_O_TURN] = 0  # octets of the header so far, later of the payload
-    s[d + w.D_O_HELD] = 0
 
 
-def lose_sync(d: int, s: Words) -> None:
+def lose_sync(protocol: int, d: int, s: Words) -> None:
     """Look for a frame at the beginnings of segments."""
     s[d + w.D_O_PHASE] = LOST
-    mqtt.lose_sync(d, s)
+    if protocol == w.AMQP_OVER_WEBSOCKET:
+        amqp.lose_sync(d, s)
+    else:
+        mqtt.lose_sync(d, s)
 
 
 def plausible(buf: Octets, at: int, end: int) -> int:
-    """Return whether a binary frame begins at ``at`` that holds exactly one MQTT packet."""
-    if end - at < 4 or buf[at] != 0x82:
+    """Return the protocol where a binary frame begins at ``at`` with a frame of AMQP, or exactly one MQTT packet."""
+    if end - at < 4 or buf[at] != BINARY:
         return 0
     length = buf[at + 1] & 127
     body = at + 2
@@ -64,11 +71,16 @@ def plausible(buf: Octets, at: int, end: int) -> int:
     mask = body
     masked = buf[at + 1] // 128
     body += 4 * masked
+    if plausible_mqtt(buf, body, end, mask, masked, length):
+        return w.OVER_WEBSOCKET
+    return w.AMQP_OVER_WEBSOCKET if plausible_amqp(buf, body, end, mask, masked, length) else 0
+
+
+def plausible_mqtt(buf: Octets, body: int, end: int, mask: int, masked: int, length: int) -> int:
+    """Return whether a frame's payload has the length of the MQTT packet in it."""
     size = 0
     for i in range(min(5, end - body)):
-        octet = buf[body + i] + 0
-        if masked:
-            octet = octet ^ buf[mask + i % 4]
+        octet = unmasked(buf, body, i, mask, masked)
         if i == 0:
             if not legal_first(octet, 0):
                 return 0
@@ -77,6 +89,30 @@ def plausible(buf: Octets, at: int, end: int) -> int:
             if octet < 128:
                 return 1 if size + 1 + i == length else 0
     return 0
+
+
+def plausible_amqp(buf: Octets, body: int, end: int, mask: int, masked: int, length: int) -> int:
+    """Return whether a frame's payload begins with a method, or is a heartbeat: AMQP sections 4.2.3 and 4.2.7."""
+    if length < 8 or end - body < min(length, METHOD_HEAD):
+        return 0
+    size = 0
+    for i in range(3, 7):
+        size = size << 8 | unmasked(buf, body, i, mask, masked)
+    if size + 8 > length:
+        return 0
+    kind = unmasked(buf, body, 0, mask, masked)
+    if kind == HEARTBEAT:
+        return 1 if length == 8 and size == 0 and unmasked(buf, body, 7, mask, masked) == FRAME_END else 0
+    if kind != METHOD or size < 4 or unmasked(buf, body, 7, mask, masked) or unmasked(buf, body, 9, mask, masked):
+        return 0
+    class_id = unmasked(buf, body, 8, mask, masked)
+    method_id = unmasked(buf, body, 10, mask, masked)
+    return 1 if class_id % 5 == 0 and 10 <= class_id <= 90 and 10 <= method_id <= 120 else 0
+
+
+def unmasked(buf: Octets, body: int, i: int, mask: int, masked: int) -> int:
+    """Return an octet of a frame's payload (RFC 6455 section 5.3)."""
+    return buf[body + i] ^ buf[mask + i % 4] if masked else buf[body + i] + 0
 
 
 def feed(buf: Octets, at: int, end: int, c: int, d: int, s: Words, m: Octets) -> None:
@@ -96,7 +132,7 @@ def feed(buf: Octets, at: int, end: int, c: int, d: int, s: Words, m: Octets) ->
             http_octet(buf[at] + 0, c, d, s)
             at += 1
         elif phase == HEAD:
-            head_octet(buf[at] + 0, d, s)
+            head_octet(buf[at] + 0, c, d, s)
             at += 1
         else:
             take = min(s[d + w.D_O_NEED], end - at, w.UNMASKED_OCTETS)
@@ -133,21 +169,53 @@ def http_octet(octet: int, c: int, d: int, s: Words) -> None:
 
 
 def http_done(c: int, d: int, s: Words) -> None:
-    """An HTTP head is complete: the client's asks for MQTT in a WebSocket or not, the server's agrees or not."""
-    if s[c + w.C_PROTOCOL] == w.HTTP:
-        if s[d + w.D_O_KIND] & (ASKED | IS_MQTT) != ASKED | IS_MQTT or s[c + w.C_CLIENT] < 0:
-            refuse(c, s)
-            return
-        s[c + w.C_PROTOCOL] = w.OVER_WEBSOCKET
-        s[w.WEBSOCKET_SEEN] += 1
-        charge_waiting(s, c + w.C_LINK, SETUP)
-    book(s, SETUP, w.WEBSOCKET, s[d + w.D_O_HELD])
-    s[d + w.D_O_HELD] = 0
-    if s[d + w.D_O_KIND] & REFUSED:
+    """An HTTP head is complete: the client's asks for a WebSocket or not, the server's agrees or not.
+
+    Its octets stay held until somebody has spoken in the WebSocket: only that tells whose it is.
+    """
+    client = c + w.CONN_HEAD + max(0, s[c + w.C_CLIENT]) * w.DIRECTION_WORDS
+    said = s[d + w.D_O_KIND]
+    if s[c + w.C_CLIENT] < 0 or said & REFUSED or (d == client and not said & ASKED):
         refuse(c, s)
         return
+    if d != client and s[client + w.D_O_PHASE] == HTTP_HEAD:
+        refuse(c, s)  # the answer to something that was not seen
+        return
+    s[d + w.D_O_ASKED] = said & IS_MQTT
     begin(d, s)
-    mqtt.begin(d, s)
+
+
+def opened(protocol: int, c: int, s: Words) -> None:
+    """It is known what is spoken in the WebSocket: what was held was its set-up."""
+    s[c + w.C_PROTOCOL] = protocol
+    s[w.WEBSOCKET_SEEN] += 1
+    setup = group_of(s, c) * w.PURPOSE_COUNT + w.P_SETUP
+    charge_waiting(s, c + w.C_LINK, setup)
+    for side in range(2):
+        d = c + w.CONN_HEAD + side * w.DIRECTION_WORDS
+        if s[d + w.D_O_HELD]:
+            book(s, setup, w.WEBSOCKET, s[d + w.D_O_HELD])
+            s[d + w.D_O_HELD] = 0
+        if protocol == w.AMQP_OVER_WEBSOCKET:
+            amqp.begin(d, s)
+        else:
+            mqtt.begin(d, s)
+
+
+def spoken(first: int, c: int, d: int, s: Words) -> int:
+    """Return the protocol that a client's first octet in a WebSocket begins, 0 for somebody else's.
+
+    AMQP begins with "AMQP" and more, which is a message of 8 octets (section 4.2.2); MQTT may be told by the
+    subprotocol, too, which its clients have to name (MQTT 5.0 section 6).
+    """
+    if s[c + w.C_CLIENT] < 0 or d != c + w.CONN_HEAD + s[c + w.C_CLIENT] * w.DIRECTION_WORDS:
+        return 0
+    opcode = s[d + w.D_O_KIND] & 15
+    if opcode == BINARY & 15 and first == LETTER_A and s[d + w.D_O_NEED] >= PROTOCOL_HEADER:
+        return w.AMQP_OVER_WEBSOCKET
+    if s[d + w.D_O_ASKED] or (opcode == BINARY & 15 and first == CONNECT and s[d + w.D_O_NEED] >= SMALLEST_CONNECT):
+        return w.OVER_WEBSOCKET
+    return 0
 
 
 def refuse(c: int, s: Words) -> None:
@@ -161,7 +229,7 @@ def refuse(c: int, s: Words) -> None:
     charge_waiting(s, c + w.C_LINK, CLASS_OTHER)
 
 
-def head_octet(octet: int, d: int, s: Words) -> None:
+def head_octet(octet: int, c: int, d: int, s: Words) -> None:
     """Section 5.2: two octets, up to eight of length, four of mask. D_O_NEED counts down."""
     place = s[d + w.D_O_TURN]
     s[d + w.D_O_TURN] = place + 1
@@ -170,7 +238,7 @@ def head_octet(octet: int, d: int, s: Words) -> None:
     if place == 0:
         s[d + w.D_O_KIND] = octet
         if octet & 0x70 or octet & 15 not in (0, 1, 2, 8, 9, 10):
-            malformed(d, s)
+            malformed(c, d, s)
         return
     if place == 1:
         length = octet & 127
@@ -185,17 +253,17 @@ def head_octet(octet: int, d: int, s: Words) -> None:
     else:
         s[d + w.D_O_VALUE] = s[d + w.D_O_VALUE] << 8 | octet
         if s[d + w.D_O_VALUE] > MAX_FRAME:
-            malformed(d, s)
+            malformed(c, d, s)
             return
     if s[d + w.D_O_NEED] == 0:
-        head_done(d, s)
+        head_done(c, d, s)
 
 
-def head_done(d: int, s: Words) -> None:
+def head_done(c: int, d: int, s: Words) -> None:
     """The header is there: expect the payload, if there is any."""
     length = s[d + w.D_O_VALUE]
     if length == 0:
-        book(s, class_of(d, s), w.WEBSOCKET, s[d + w.D_O_HELD])
+        book_held(c, d, s)
         begin(d, s)
         return
     s[d + w.D_O_PHASE] = BODY
@@ -203,43 +271,79 @@ def head_done(d: int, s: Words) -> None:
     s[d + w.D_O_TURN] = 0
 
 
-def class_of(d: int, s: Words) -> int:
-    """Return the class of a frame: that of the MQTT packet in it, or a control frame's own."""
+def book_held(c: int, d: int, s: Words) -> None:
+    """Book the octets of a frame's header to the purpose of the frame; while nobody has spoken, they wait."""
+    if s[d + w.D_O_HELD] and s[c + w.C_PROTOCOL] != w.HTTP:
+        book(s, class_of(c, d, s), w.WEBSOCKET, s[d + w.D_O_HELD])
+        s[d + w.D_O_HELD] = 0
+
+
+def class_of(c: int, d: int, s: Words) -> int:
+    """Return the class of a frame: that of the packet in it, or a control frame's own."""
     opcode = s[d + w.D_O_KIND] & 15
+    own = group_of(s, c) * w.PURPOSE_COUNT
     if opcode > CLOSE:
-        return KEEP_ALIVE
+        return own + w.P_KEEP_ALIVE
     kind = s[d + w.D_CLASS]
-    return SETUP if opcode == CLOSE or kind // w.PURPOSE_COUNT == w.G_OTHER else kind
+    return own + w.P_SETUP if opcode == CLOSE or kind // w.PURPOSE_COUNT == w.G_OTHER else kind
 
 
-def malformed(d: int, s: Words) -> None:
-    """Octets that are no frame: look for the next one."""
+def malformed(c: int, d: int, s: Words) -> None:
+    """Octets that are no frame: look for the next one; before anybody has spoken, it is no WebSocket of ours."""
+    if s[c + w.C_PROTOCOL] == w.HTTP:
+        refuse(c, s)
+        return
     book(s, CLASS_UNDECODED, w.UNDECODED, s[d + w.D_O_HELD])
     s[d + w.D_O_HELD] = 0
     s[w.MALFORMED] += 1
-    mqtt.finish(d, s)
-    lose_sync(d, s)
+    finish_inside(c, d, s)
+    lose_sync(s[c + w.C_PROTOCOL], d, s)
+
+
+def finish_inside(c: int, d: int, s: Words) -> None:
+    """What is spoken in the WebSocket ends."""
+    if s[c + w.C_PROTOCOL] == w.AMQP_OVER_WEBSOCKET:
+        amqp.finish(d, s)
+    else:
+        mqtt.finish(d, s)
 
 
 def body(buf: Octets, at: int, take: int, c: int, d: int, s: Words, m: Octets) -> None:
-    """Give octets of a frame's payload, unmasked, to MQTT."""
+    """Give octets of a frame's payload, unmasked, to what is spoken."""
+    control = s[d + w.D_O_KIND] & 15 >= CLOSE
     turn = s[d + w.D_O_TURN]
-    if s[d + w.D_O_KIND] & 15 >= CLOSE:
-        book(s, class_of(d, s), w.WEBSOCKET, take)
-    elif s[d + w.D_O_KIND] & 16:
-        mask = s[d + w.D_O_MASK]
+    mask = s[d + w.D_O_MASK] if s[d + w.D_O_KIND] & 16 else 0
+    if s[c + w.C_PROTOCOL] == w.HTTP and not control:
+        protocol = spoken((buf[at] ^ (mask >> 8 * (3 - turn % 4))) & 255, c, d, s)
+        if protocol == 0:
+            refuse(c, s)
+            book(s, CLASS_OTHER, w.OTHER, take)
+            return
+        opened(protocol, c, s)
+    if s[c + w.C_PROTOCOL] == w.HTTP:
+        s[d + w.D_O_HELD] += take
+    elif control:
+        book(s, class_of(c, d, s), w.WEBSOCKET, take)
+    elif mask:
         for i in range(take):
             m[w.M_UNMASKED + i] = (buf[at + i] ^ (mask >> 8 * (3 - (turn + i) % 4))) & 255
-        mqtt.feed(m, w.M_UNMASKED, w.M_UNMASKED + take, c, d, s, m)
+        feed_inside(m, w.M_UNMASKED, w.M_UNMASKED + take, c, d, s, m)
     else:
-        mqtt.feed(buf, at, at + take, c, d, s, m)
-    if s[d + w.D_O_HELD]:
-        book(s, class_of(d, s), w.WEBSOCKET, s[d + w.D_O_HELD])
-        s[d + w.D_O_HELD] = 0
+        feed_inside(buf, at, at + take, c, d, s, m)
     s[d + w.D_O_TURN] = (turn + take) % 4
     s[d + w.D_O_NEED] -= take
+    if control or s[c + w.C_PROTOCOL] != w.AMQP_OVER_WEBSOCKET or s[d + w.D_UNBOOKED] == 0:
+        book_held(c, d, s)  # AMQP: a frame's first octets do not tell yet what it is for
     if s[d + w.D_O_NEED] == 0:
         begin(d, s)
+
+
+def feed_inside(buf: Octets, at: int, end: int, c: int, d: int, s: Words, m: Octets) -> None:
+    """Walk octets of what is spoken in the WebSocket."""
+    if s[c + w.C_PROTOCOL] == w.AMQP_OVER_WEBSOCKET:
+        amqp.feed(buf, at, end, c, d, s, m)
+    else:
+        mqtt.feed(buf, at, end, c, d, s, m)
 
 
 def lose(count: int, c: int, d: int, s: Words, m: Octets) -> None:
@@ -250,14 +354,18 @@ def lose(count: int, c: int, d: int, s: Words, m: Octets) -> None:
     elif phase == BODY and count <= s[d + w.D_O_NEED]:
         s[d + w.D_O_NEED] -= count
         s[d + w.D_O_TURN] = (s[d + w.D_O_TURN] + count) % 4
-        if s[d + w.D_O_KIND] & 15 < CLOSE:
+        if s[d + w.D_O_KIND] & 15 >= CLOSE:
+            pass
+        elif s[c + w.C_PROTOCOL] == w.AMQP_OVER_WEBSOCKET:
+            amqp.lose(count, c, d, s, m)
+        else:
             mqtt.lose(count, c, d, s, m)
         if s[d + w.D_O_NEED] == 0:
             unbooked(d, s)
             begin(d, s)
     else:
         finish(c, d, s)
-        lose_sync(d, s)
+        lose_sync(s[c + w.C_PROTOCOL], d, s)
 
 
 def unbooked(d: int, s: Words) -> None:
@@ -274,4 +382,4 @@ def finish(c: int, d: int, s: Words) -> None:
     if s[d + w.D_O_HELD] and s[d + w.D_O_PHASE] == HEAD:
         s[w.INCOMPLETE] += 1
     unbooked(d, s)
-    mqtt.finish(d, s)
+    finish_inside(c, d, s)

@@ -72,7 +72,7 @@ def settle(s: Words, d: int) -> None:
 def group_of(s: Words, c: int) -> int:
     """Return the group of a connection's protocol."""
     protocol = s[c + w.C_PROTOCOL]
-    if protocol == w.PLAIN_AMQP:
+    if protocol in (w.PLAIN_AMQP, w.AMQP_OVER_WEBSOCKET):
         return w.G_AMQP
     if protocol == w.OVER_TLS:
         return w.G_TLS

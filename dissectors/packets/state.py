@@ -46,8 +46,8 @@ GROUP_COUNT: Final = 8
 CLASS_COUNT: Final = GROUP_COUNT * PURPOSE_COUNT  # a class is group * PURPOSE_COUNT + purpose
 NO_CLASS: Final = -1
 
-# The protocols of a connection. HTTP: a request has begun that may ask for a WebSocket.
-UNKNOWN, PLAIN_AMQP, PLAIN_MQTT, PLAIN_OTHER, OVER_TLS, HTTP, OVER_WEBSOCKET = range(7)
+# The protocols of a connection. HTTP: a request has begun, or a WebSocket in which nobody has spoken yet.
+UNKNOWN, PLAIN_AMQP, PLAIN_MQTT, PLAIN_OTHER, OVER_TLS, HTTP, OVER_WEBSOCKET, AMQP_OVER_WEBSOCKET = range(8)
 
 # Registers.
 (
@@ -178,8 +178,8 @@ CONN_TABLE: Final = HASH + HASH_SIZE
     D_KEY, D_KEY_LENGTH, D_KEY_FULL, D_PAYLOAD, D_ID, D_BITS, D_CHANNEL, D_METHOD, D_STEP, D_BODY,
     D_CHANNEL_A, D_CHANNEL_B, D_CHANNEL_C, D_CHANNEL_D, D_KEY_A, D_KEY_B, D_KEY_C, D_KEY_D, D_OLDEST,
     D_TOTAL_PACKETS, D_TOTAL_OCTETS,
-    D_O_PHASE, D_O_NEED, D_O_VALUE, D_O_MASK, D_O_TURN, D_O_HELD, D_O_KIND,
-) = range(57)  # fmt: skip
+    D_O_PHASE, D_O_NEED, D_O_VALUE, D_O_MASK, D_O_TURN, D_O_HELD, D_O_KIND, D_O_ASKED,
+) = range(58)  # fmt: skip
 DIRECTION_WORDS: Final = 60  # D_O_: the outer framing, TLS records or WebSocket frames
 CONN_WORDS: Final = CONN_HEAD + 2 * DIRECTION_WORDS
 MAX_CONNS: Final = 32768

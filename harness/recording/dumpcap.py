@@ -101,9 +101,7 @@ def capturing(targets: Sequence[Target], private: Supervised, *, cooked: bool = 
             _stop(capture)
 
 
-def _start(
-    targets: Sequence[Target], private: Supervised, fence: socket.socket, interface: Sequence[str]
-) -> Capture:
+def _start(targets: Sequence[Target], private: Supervised, fence: socket.socket, interface: Sequence[str]) -> Capture:
     raw = private.folder / RAW
     private.command = _command(interface, capture_filter(targets, fence.getsockname()[1]), raw)
     try:

@@ -178,6 +178,26 @@ def split(chance: random.Random, pieces: list[Piece], at: int) -> None:
     pieces[at : at + 1] = parts[:PACKETS]
 
 
+def fragment(chance: random.Random, pieces: list[Piece], at: int) -> None:
+    """IPv4 cuts the packet into fragments (RFC 791 section 3.2), one of which may be lost, repeated or late."""
+    piece = pieces[at]
+    if piece.tcp - piece.network != 20 or piece.octets[piece.network : piece.network + 1] != b"\x45":
+        return
+    body = bytes(piece.octets[piece.network + 20 :])
+    size = 8 * chance.choice((1, 2, 3, 5, 8, max(1, len(body) // 16)))
+    parts = []
+    for low in range(0, min(len(body), 20 * size), size):
+        part = piece.copy()
+        part.octets[piece.network + 20 :] = body[low : low + size]
+        part.original = len(part.octets)
+        part.fit()
+        part.number(piece.network + 6, 2, low // 8 | (0x2000 if low + size < len(body) else 0))
+        parts.append(part)
+    if parts and chance.random() < 0.5:
+        chance.choice((lose, swap, repeat, cut, overwrite))(chance, parts, chance.randrange(len(parts)))
+    pieces[at : at + 1] = parts
+
+
 def exchange(chance: random.Random, pieces: list[Piece], at: int) -> None:
     """It carries what a packet of any golden capture carries."""
     _, others = chance.choice(golden())
@@ -197,8 +217,8 @@ def misfit(chance: random.Random, pieces: list[Piece], at: int) -> None:
 
 
 KINDS: Final[tuple[Mutation, ...]] = (
-    lose, swap, repeat, cut, overwrite, overwrite, overwrite, resize, resize, renumber, headers, split, exchange,
-    misfit,
+    lose, swap, repeat, cut, overwrite, overwrite, overwrite, resize, resize, renumber, headers, split, fragment,
+    exchange, misfit,
 )  # fmt: skip
 
 

@@ -11,6 +11,7 @@ from mqproof.harness.checking import Row, check
 
 CAPTURES = sorted((Path(__file__).parents[2] / "captures").glob("*.pcapng"))
 CAPTURES = [path for path in CAPTURES if not path.stem.endswith("-tls")]  # nothing to compare without keys
+REASONS = {"mqtt-straddled": "straddle", "mqtt-websocket": "WebSockets", "amqp-websocket": "WebSockets"}
 pytestmark = pytest.mark.skipif(not oracle.available(), reason="tshark is not installed")
 
 
@@ -24,7 +25,7 @@ def test_golden_captures_agree_or_are_explained(path: Path) -> None:
     rows = rows_of(path)
     assert rows
     differing = [row for row in rows if not row.agrees]
-    reason = {"mqtt-straddled": "straddle", "mqtt-websocket": "WebSockets"}.get(path.stem)
+    reason = REASONS.get(path.stem)
     assert all(reason in row.why for row in differing) if reason else not differing
 
 

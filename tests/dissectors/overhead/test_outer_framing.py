@@ -1,10 +1,11 @@
-"""MQTT in WebSockets and what TLS shows without keys: every octet in its place, worked out by hand."""
+"""MQTT and AMQP in WebSockets and what TLS shows without keys: every octet in its place, worked out by hand."""
 
 import struct
 from collections.abc import Callable
 from typing import Any
 
 import pytest
+from mqproof.dissectors.amqp import codec as amqp
 from mqproof.dissectors.mqtt import codec as mqtt
 from mqproof.dissectors.mqtt.packets import Connack, Connect, Pingreq, Pingresp, Puback, Publish
 from mqproof.dissectors.mqtt.tables import Version
@@ -106,6 +107,73 @@ def test_a_packet_in_several_frames_and_several_packets_in_one(account: Accounti
     )
     assert result["kinds"]["mqtt"]["PUBLISH"]["count"] == 40
     assert result["bytes"]["by_layer"]["undecoded"] == 0
+
+
+AMQP_REQUEST = REQUEST.replace(b"GET /mqtt", b"GET /ws").replace(b"Sec-WebSocket-Protocol: mqtt\r\n", b"")
+AMQP_ANSWER = ANSWER.replace(b"Sec-WebSocket-Protocol: mqtt\r\n", b"")
+
+
+def amqp_websocket(size: int = 1460) -> list[bytes]:
+    """Several frames of AMQP in one of WebSocket's, and one across two of them."""
+    talk = Conversation(broker=("10.0.0.2", 15670))
+    where = {"channel": 1, "body": b"x" * 200, "exchange": "ex", "routing_key": "a.b"}
+    publish = b"".join(map(amqp.encode, amqp.content("basic.publish", properties={}, **where)))
+    deliver = amqp.content("basic.deliver", properties={}, consumer_tag="c", delivery_tag=1, **where)
+    said = b"".join(map(amqp.encode, deliver))
+    start, ack = amqp.method("connection.start", 0), amqp.method("basic.ack", 1, delivery_tag=1)
+    return [
+        *talk.open(),
+        *talk.say(CLIENT, AMQP_REQUEST, size=size),
+        *talk.say(BROKER, AMQP_ANSWER, size=size),
+        *talk.say(CLIENT, frame(b"AMQP\0\0\x09\1", masked=True), size=size),
+        *talk.say(BROKER, frame(amqp.encode(start), masked=False), size=size),
+        *talk.say(CLIENT, frame(publish, masked=True), size=size),
+        *talk.say(BROKER, frame(amqp.encode(ack), masked=False), size=size),
+        *talk.say(BROKER, frame(said[:5], masked=False) + frame(said[5:], masked=False), size=size),
+        *talk.say(CLIENT, frame(amqp.encode(ack), masked=True), size=size),
+        *talk.say(CLIENT, frame(b"", masked=True, opcode=9), size=size),
+        *talk.close(),
+    ]
+
+
+@pytest.mark.parametrize("size", [1, 3, 7, 100, 1460])
+def test_amqp_over_websocket_is_recognised_by_what_is_said(account: Accounting, size: int) -> None:
+    result = account(amqp_websocket(size))
+    counts = {name: row["count"] for name, row in result["kinds"]["amqp"].items()}
+    assert counts == {
+        "protocol-header": 1, "connection.start": 1, "basic.publish": 1, "basic.deliver": 1, "basic.ack": 2,
+        "header": 2, "body": 2,
+    }  # fmt: skip
+    layers = result["bytes"]["by_layer"]
+    frames = 6 + 2 + 8 + 2 + (2 + 4) + 6 + 6  # more than 125 octets: the publish, and what is left of the delivery
+    assert layers["websocket"] == len(AMQP_REQUEST) + len(AMQP_ANSWER) + frames
+    assert (layers["payload"], layers["other"], layers["undecoded"]) == (400, 0, 0)
+    assert [row["protocol"] for row in result["connections"]["top"]] == ["amqp over websocket"]
+    assert result["streams"]["websocket_connections"] == 1
+    assert result["kinds"]["mqtt"] == {}
+    assert (result["streams"]["malformed"], result["streams"]["incomplete"]) == (0, 0)
+
+
+def test_headers_of_websocket_serve_the_purpose_of_the_amqp_in_them(account: Accounting) -> None:
+    purposes = account(amqp_websocket())["bytes"]["by_protocol"]["amqp"]["by_purpose"]
+    publish, deliver = 26 - 9 + 5 + 22 + 208, 34 - 9 + 5 + 22 + 208
+    assert purposes["acknowledgement"] == (HEAD + 2 + 21) + (HEAD + 6 + 21)
+    assert purposes["application"] == HEAD + 8 + publish + HEAD + 2 + 4 + deliver
+    assert purposes["keep_alive"] == HEAD + 6
+
+
+def test_amqp_over_a_websocket_that_began_before_the_capture(account: Accounting) -> None:
+    result = account(amqp_websocket()[7:])
+    counts = {name: row["count"] for name, row in result["kinds"]["amqp"].items()}
+    assert counts == {"basic.publish": 1, "basic.ack": 2, "basic.deliver": 1, "header": 2, "body": 2}
+    assert result["bytes"]["by_layer"]["undecoded"] == 0
+
+
+def test_a_hole_in_amqp_over_websocket(account: Accounting) -> None:
+    packets = amqp_websocket(60)
+    result = account([*packets[:12], *packets[13:]])
+    assert result["tcp"]["gaps"] == 1
+    assert result["kinds"]["amqp"]["basic.ack"]["count"] == 2
 
 
 @pytest.mark.parametrize(
