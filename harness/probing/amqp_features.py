@@ -23,6 +23,7 @@ from mqproof.harness.wires.amqp_message import Message
 from mqproof.harness.wires.amqp_verbs import Things
 
 TTL: Final = 20  # milliseconds
+A_MINUTE: Final = 60000  # milliseconds
 EFFECT: Final = 1.0  # seconds within which an effect that takes time has to come
 PAUSE: Final = 0.04  # seconds between two looks at it
 THREADS: Final = 8
@@ -130,9 +131,11 @@ def _queue_ttl_of_messages(wire: AmqpWire) -> object:
 
 
 def _message_ttl(wire: AmqpWire) -> object:
-    queue = wire.queue()
+    """The property is a number of milliseconds: to some brokers it is a point in time, long past."""
+    queue, kept = wire.queue(), wire.queue()
+    wire.publish("", kept, expiration=str(A_MINUTE))
     wire.publish("", queue, expiration=str(TTL))
-    return _comes(wire, lambda: wire.ready(queue) == 0)
+    return _comes(wire, lambda: wire.ready(queue) == 0) and wire.ready(kept) == 1
 
 
 def _queue_ttl(wire: AmqpWire) -> object:

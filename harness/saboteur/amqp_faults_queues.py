@@ -26,8 +26,11 @@ class GeneratedNamesUnbound(AmqpFault):
 
 @fault(
     "unbind-pretended",
-    "amqp-0-9-1:queue.unbind/01",
-    says="unbinding what may not be unbound is answered by ok",
+    "amqp-0-9-1:queue.unbind.queue/must-exist",
+    "amqp-0-9-1:queue.unbind.exchange/must-exist",
+    "amqp-0-9-1:exchange.unbind.source/must-exist",
+    "amqp-0-9-1:exchange.unbind.destination/must-exist",
+    says="unbinding what is missing is answered by ok",
 )
 class UnbindPretended(AmqpFault):
     def from_client(self, frame: Any, conn: AmqpConn) -> AmqpResult:
