@@ -20,6 +20,7 @@ UNCONFIRMED = "unconfirmed when its connection ended"
 NOT_SUBSCRIBED = "subscription not yet active"
 IN_FLIGHT = "in flight at the end"
 WORKER_DIED = "a worker of ours died"
+ASKED = "a limit that was asked for"  # x-max-length, expiration and the like
 LIMIT = "a limit of the broker, by its own drop counter"
 UNEXPLAINED = "unexplained"
 COUNTS = ("reordered", "reordered_by", "corrupted", "foreign", "redelivered", "repeats", "dropped_by_broker")

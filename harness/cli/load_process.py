@@ -22,6 +22,8 @@ def run_process(settings: Settings) -> dict[str, Any]:
     """
     command = [sys.executable, "-m", "mqproof.loadtests.runner"]
     grace = GRACE if settings.role == "local" and not settings.web_port else WORKERS_GRACE
+    if settings.connect_rate:
+        grace += (settings.users + settings.workers + settings.queues) / settings.connect_rate
     errors = None if settings.show_progress or settings.web_port else subprocess.PIPE
     with subprocess.Popen(
         command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=errors, text=True

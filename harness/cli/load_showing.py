@@ -57,6 +57,11 @@ def _alarm(ledger: dict[str, Any]) -> str:
     return "bold red" if any(ledger[name] for name in LEDGER) else "green"
 
 
+def _shown(value: float) -> str:
+    """Return a figure with thousands set apart, and no more digits than anybody reads."""
+    return f"{value:,.0f}" if abs(value) >= 1000 or value == int(value) else f"{value:.3g}"
+
+
 def _milliseconds(microseconds: int | None) -> str:
     if microseconds is None:
         return "-"
@@ -72,10 +77,12 @@ def _show_more(entry: dict[str, Any], console: Console) -> None:
         if entry["ledger"][name]:
             console.print(f"  {name.replace('_', ' but ')}: {entry['ledger'][name]:,}")
     for figure in entry.get("figures", ()):
-        console.print(f"  {figure['name']}: {figure['value']:,g} {figure['unit']}")
+        console.print(f"  {figure['name']}: {_shown(figure['value'])} {figure['unit']}".rstrip())
     for who, found in entry.get("unavailability", {}).items():
         console.print(f"  {who} could not work {found['times']} times, {found['seconds']:g} s in all, "
                       f"{found['longest_s']:g} s at most", style="yellow")  # fmt: skip
+    for error in entry.get("broker", {}).get("errors", ()):
+        console.print(f"  watching the broker: {error}", style="yellow", soft_wrap=True)
     workers = entry.get("workers") or {}
     for worker in workers.get("lost", ()):
         console.print(f"  {worker} died: its messages are not counted as lost by the broker", style="yellow")

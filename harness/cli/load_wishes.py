@@ -8,6 +8,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from mqproof.dissectors.amqp.codec import Unencodable, content, encode
+from mqproof.dissectors.amqp.tables import PROPERTIES
 from mqproof.harness.targets.drivers import DRIVERS
 from mqproof.harness.targets.target import redact
 from mqproof.harness.thresholds import Thresholds
@@ -136,12 +138,32 @@ def _texts(texts: Texts) -> dict[str, Any]:
         found["sizes"] = [_whole(part, "--sizes") for part in texts.sizes.split(",")]
     if texts.payload_file is not None:
         found["template"] = base64.b64encode(_contents(texts.payload_file)).decode()
-    for option, key, pairs in (
-        ("--queue-argument", "queue_arguments", texts.queue_arguments), ("--property", "properties", texts.properties),
-    ):  # fmt: skip
-        if pairs:
-            found[key] = dict(_pair(pair, option) for pair in pairs)
+    if texts.queue_arguments:
+        pairs = (_pair(text, "--queue-argument") for text in texts.queue_arguments)
+        found["queue_arguments"] = {key: _guessed(value) for key, value in pairs}
+        _try_to_encode("--queue-argument", headers=found["queue_arguments"])
+    if texts.properties:
+        found["properties"] = dict(_property(*_pair(text, "--property")) for text in texts.properties)
+        _try_to_encode("--property", **found["properties"])
     return found
+
+
+def _property(name: str, value: str) -> tuple[str, Any]:
+    """Return a message property with a value of its own type (section 1.8.3.1 and on). Raises BadSettings."""
+    kinds = {field.key: field.type for field in PROPERTIES if field.key not in ("headers", "reserved")}
+    key = name.replace("-", "_")
+    if key not in kinds:
+        raise BadSettings(f"--property {name}: what can be set is {', '.join(kinds)}")
+    return key, value if kinds[key] == "shortstr" else _whole(value, f"--property {name}")
+
+
+def _try_to_encode(option: str, **properties: Any) -> None:
+    """Raise BadSettings where a value does not fit its place."""
+    try:
+        for frame in content("basic.publish", body=b"", properties=properties):
+            encode(frame)
+    except Unencodable as error:
+        raise BadSettings(f"{option}: {error}") from None
 
 
 def _contents(file: Path) -> bytes:
@@ -168,10 +190,14 @@ def _whole(text: str, option: str) -> int:
         raise BadSettings(f"{option} {text!r} is no number") from None
 
 
-def _pair(text: str, option: str) -> tuple[str, Any]:
+def _pair(text: str, option: str) -> tuple[str, str]:
     key, separator, value = text.partition("=")
     if not key or not separator:
         raise BadSettings(f"{option} {text!r}: write KEY=VALUE")
+    return key, value
+
+
+def _guessed(value: str) -> bool | int | str:
     if value in ("true", "false"):
-        return key, value == "true"
-    return key, int(value) if re.fullmatch(r"-?\d+", value) else value
+        return value == "true"
+    return int(value) if re.fullmatch(r"-?\d+", value) else value

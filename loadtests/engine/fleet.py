@@ -9,6 +9,7 @@ import _socket
 import errno
 import resource
 import socket
+import ssl
 import struct
 import time
 from collections import deque
@@ -29,7 +30,7 @@ if TYPE_CHECKING:
 HEARTBEAT = amqp.encode(amqp.Heartbeat())
 PINGREQ = bytes((0xC0, 0))
 HEADERS = 14 + 20 + 20 + 12  # octets of Ethernet, IPv4, TCP and its timestamps around each segment
-DAY = 86_400
+WAITING = (BlockingIOError, ssl.SSLWantReadError, ssl.SSLWantWriteError)
 AT_ONCE = 64  # connections that are opened side by side
 SPARE = 200  # descriptors for everything else
 TICK = 0.05  # seconds between two looks at who is due
@@ -103,7 +104,8 @@ class FleetOfDevices:
         if self.stage.stopping.is_set():
             wire.socket.close()
             return
-        device.socket = _socket.socket(fileno=wire.detach())
+        # What TLS has agreed on is in the socket's object; without it the descriptor is all that is needed.
+        device.socket = wire.socket if self.stage.target.tls else _socket.socket(fileno=wire.detach())
         device.socket.setblocking(False)
         device.watcher = self._loop.io(device.socket.fileno(), 1)
         device.watcher.start(self._read, device)
@@ -112,7 +114,7 @@ class FleetOfDevices:
     def _read(self, device: Device) -> None:
         try:
             octets = device.socket.recv(65536)
-        except BlockingIOError:
+        except WAITING:
             return
         except OSError:
             octets = b""
@@ -200,7 +202,7 @@ class FleetOfDevices:
         try:
             if device.socket.send(octets) != len(octets):
                 raise OSError(errno.EPIPE, "the broker does not read")
-        except BlockingIOError:
+        except WAITING:
             self.stage.book.count("messages that a full socket held back")
             return False
         except OSError as error:

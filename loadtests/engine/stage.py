@@ -9,7 +9,7 @@ import gevent
 import numpy as np
 from gevent.event import Event
 from gevent.pool import Group
-from mqproof.harness.ledger import IN_FLIGHT
+from mqproof.harness.ledger import ASKED, IN_FLIGHT
 from mqproof.harness.targets.target import Target
 from mqproof.loadtests.book import Book
 from mqproof.loadtests.engine.consumer import Consumer
@@ -216,6 +216,13 @@ class Stage:
         for publisher in range(self.first, self.first + self.traffic.publishers):
             self.book.ledger.excuse_gap(cause, publisher, int(first[publisher]), route=self.traffic.route(route))
 
+    def _excuse_limits(self) -> None:
+        """Excuse what a queue or a message of ours was given a limit for: the broker has to discard it."""
+        if self.traffic.limits and self.target.protocol == "amqp":
+            for publisher, books in self.book.ledger.publishers.items():
+                for start, stop in books.sent:
+                    self.book.ledger.excuse(ASKED, publisher, start, stop)
+
     def _sample(self) -> None:
         while not self.stopping.is_set():
             gevent.sleep(self.timeline.step)
@@ -236,6 +243,7 @@ class Stage:
             tracker.close(latencies)
         for source in self.sources:
             source.write(self.book.ledger)
+        self._excuse_limits()
         if is_under_way:
             for route, first in tails.items():
                 self.excuse_gap(IN_FLIGHT, route, first)

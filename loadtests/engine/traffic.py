@@ -11,6 +11,7 @@ from typing import Any, Literal, Self
 Pattern = Literal["share", "split", "fan"]
 Fleet = Literal["", "hold", "storm"]
 RAMP_STEPS = 10
+DISCARDING = ("x-max-length", "x-max-length-bytes", "x-message-ttl", "x-expires", "x-delivery-limit")  # of queues
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,6 +82,12 @@ class Traffic:
     def routes_of(self, publisher: int) -> list[int]:
         """Return on which routes a publisher's messages are expected."""
         return list(range(self.routes)) if self.pattern == "fan" else [publisher % self.routes]
+
+    @property
+    def limits(self) -> list[str]:
+        """Queue arguments and message properties that make an AMQP broker discard messages."""
+        properties = [name for name in ("expiration",) if name in self.properties]
+        return [name for name in DISCARDING if name in self.queue_arguments] + properties
 
     @property
     def phases(self) -> Sequence[tuple[float, float]]:

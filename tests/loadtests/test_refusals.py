@@ -1,0 +1,101 @@
+"""What cannot be meant is refused with the reason before anything is made, and each rule is tried."""
+
+import subprocess
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from mqproof.loadtests.scenarios import refusals
+from mqproof.loadtests.scenarios.catalogue import with_defaults
+from mqproof.loadtests.scenarios.presets import EXAMPLES, preset
+from mqproof.loadtests.settings import BadSettings, Settings
+
+AMQP, MQTT = "amqp://localhost", "mqtt://localhost"
+CASES: list[tuple[str, dict[str, Any], str]] = [
+    (MQTT, {"queue_type": "quorum"}, "--queue-type and --persistent are AMQP's"),
+    (MQTT, {"persistent": True}, "--queue-type and --persistent are AMQP's"),
+    (MQTT, {"queue_arguments": {"x-max-length": 1}}, "--queue-argument and --exchange are AMQP's"),
+    (MQTT, {"exchange": "topic"}, "--queue-argument and --exchange are AMQP's"),
+    (MQTT, {"properties": {"priority": 1}}, "--property is AMQP's"),
+    (MQTT, {"poll": 0.1}, "--poll is AMQP's"),
+    (MQTT, {"nack_every": 2}, "--nack-every is AMQP's"),
+    (MQTT, {"multi_ack": 2}, "--multi-ack is AMQP's"),
+    (AMQP, {"mqtt_version": "5.0"}, "--mqtt-version is MQTT's"),
+    (AMQP, {"shared": True}, "--shared is MQTT's"),
+    (AMQP, {"multi_ack": 20, "prefetch": 10}, "--multi-ack is more than --prefetch"),
+    (AMQP, {"nack_every": 2, "multi_ack": 2}, "--nack-every and --multi-ack contradict"),
+    (AMQP, {"poll": 0.1, "multi_ack": 2}, "--poll takes one message at a time"),
+    (AMQP, {"poll": 0.1, "consumer_rate": 5.0}, "--poll and --consumer-rate contradict"),
+    (AMQP, {"max_unconfirmed": 5, "confirm": False}, "--max-unconfirmed needs --confirm"),
+    (AMQP, {"queue_type": "quorum", "properties": {"delivery_mode": 1}}, "a quorum queue keeps every message"),
+    (AMQP, {"queue_type": "stream"}, "a stream keeps what was consumed"),
+    (MQTT, {"mqtt_version": "4"}, "--mqtt-version is 3.1.1 or 5.0"),
+    (AMQP, {"work": 0.1, "consumer_rate": 5.0}, "--work and --consumer-rate contradict"),
+    (AMQP, {"ramp": 1.0}, "--ramp needs --rate"),
+    (AMQP, {"scenario": "traffic-spike", "schedule": [[1.0, 5.0]]}, "traffic-spike has a schedule of its own"),
+    (AMQP, {"sizes": [100, 200], "payload": 300}, "--payload and --sizes"),
+    (AMQP, {"trace": "x", "processes": 2}, "--trace needs all arrivals in one process"),
+]
+
+
+def settings_for(url: str, given: dict[str, Any]) -> Settings:
+    numbers = dict(given)
+    scenario = numbers.pop("scenario", "throughput")
+    return Settings(scenario, url, **with_defaults(scenario, numbers))
+
+
+@pytest.mark.parametrize(("url", "given", "words"), CASES)
+def test_impossible_combination_is_refused_with_the_reason(url: str, given: dict[str, Any], words: str) -> None:
+    with pytest.raises(BadSettings, match=words):
+        refusals.refuse_contradictions(settings_for(url, given))
+
+
+def test_every_rule_is_tried() -> None:
+    rules = [*refusals.MQTT, *refusals.AMQP, *refusals.BOTH]
+    assert [reason for _, reason in rules if not any(reason.startswith(words[:20]) or words in reason
+                                                     for *_, words in CASES)] == []  # fmt: skip
+
+
+@pytest.mark.parametrize("url", [AMQP, MQTT])
+def test_what_nobody_asked_for_is_not_refused(url: str) -> None:
+    refusals.refuse_contradictions(settings_for(url, {}))
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        (("--property", "nonsense=3"), "--property nonsense: what can be set is content_type"),
+        (("--property", "priority=high"), "--property priority 'high' is no number"),
+        (("--property", "priority=999"), "999 does not fit"),
+        (("--property", "headers=x"), "--property headers: what can be set"),
+        (("--queue-argument", "x-max-length"), "write KEY=VALUE"),
+        (("--queue-argument", f"x-max-length={10**30}"), "does not fit"),
+        (("--sizes", "10,ten"), "--sizes 'ten' is no number"),
+        (("--variable-rate", "100"), "write RATE:SECONDS"),
+        (("--payload-file", "/nowhere"), "--payload-file /nowhere: No such file"),
+        (("--max-p99", "20 parsecs"), "is no time"),
+        (("--master", "--worker"), "contradict each other"),
+        (("--processes", "2", "--master"), "choose one"),
+        (("--duration", "0"), "--duration must be from 0.1"),
+    ],
+)
+def test_nonsense_is_one_line_and_exit_code_2(
+    options: tuple[str, ...], words: str, mqproof: Callable[..., "subprocess.CompletedProcess[str]"]
+) -> None:
+    done = mqproof("load", "throughput", "embedded-amqp", *options)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert words in done.stderr
+    assert len(done.stderr.splitlines()) == 1
+
+
+def test_benchmarks_by_name_mean_the_numbers_in_their_names() -> None:
+    assert preset("p2p-1K-1K-1K-1K") == ("p2p", {"payload": 28, "qos": 1, "users": 1000, "rate": 1000})
+    assert preset("fanout-1-1k-1-1K") == ("fan-out", {"payload": 28, "qos": 1, "workers": 1000, "rate": 1.0})
+    assert preset("sharedsub-1K-5-1K-1K", 0.1) == (
+        "shared-subscription", {"payload": 28, "qos": 1, "users": 100, "workers": 1, "rate": 100.0},
+    )  # fmt: skip
+    assert preset("conn-tcp-10k-100") == (
+        "idle-connections", {"payload": 28, "qos": 0, "users": 10_000, "connect_rate": 100},
+    )  # fmt: skip
+    assert all(preset(name) is not None for name in EXAMPLES)
+    assert preset("p2p-1K-1K") is None
