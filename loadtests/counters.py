@@ -35,6 +35,7 @@ PROMETHEUS = {  # names of metrics -> what their sum says
 }
 LINE = re.compile(r"^([a-zA-Z_:][\w:]*)(?:\{[^}]*\})?\s+([-+0-9.eE]+)")
 SECONDS = 3.0
+AGAIN = 1.0  # seconds before a connection that ended is tried again
 MOST = 4 << 20  # octets of an answer
 
 
@@ -73,24 +74,31 @@ class SysTopics:
         return {name: value for name, value in self.values.items() if name != "broker_memory"}
 
     def _run(self) -> None:
-        try:
-            wire = MqttWire(self._target, Scratch(), Names("").client_id("y", 0), buffer=65536)
-            topics = [*(f"$SYS/broker/{topic}" for topic in SYS), LAST_OF_A_ROUND]
-            filters = tuple(Subscription(topic, 0) for topic in topics)
-            wire.send(encode(Subscribe(1, filters), VERSION) + encode(Pingreq(), VERSION))
-            wire.socket.settimeout(None)
-            while True:
-                packet = wire.answer()
-                if isinstance(packet, Publish):
-                    self._note(packet)
-                elif isinstance(packet, Suback) and all(code > 2 for code in packet.reason_codes):
-                    return
-                elif isinstance(packet, Pingresp):
-                    self._is_known.set()
-        except Broken:
-            return
-        finally:
-            self._is_known.set()
+        """Listen, and come back when the broker does; what it said before it went away is no more."""
+        while True:
+            try:
+                self._listen()
+                return
+            except Broken:
+                self.values = {}
+            finally:
+                self._is_known.set()
+            gevent.sleep(AGAIN)
+
+    def _listen(self) -> None:
+        wire = MqttWire(self._target, Scratch(), Names("").client_id("y", 0), buffer=65536)
+        topics = [*(f"$SYS/broker/{topic}" for topic in SYS), LAST_OF_A_ROUND]
+        filters = tuple(Subscription(topic, 0) for topic in topics)
+        wire.send(encode(Subscribe(1, filters), VERSION) + encode(Pingreq(), VERSION))
+        wire.socket.settimeout(None)
+        while True:
+            packet = wire.answer()
+            if isinstance(packet, Publish):
+                self._note(packet)
+            elif isinstance(packet, Suback) and all(code > 2 for code in packet.reason_codes):
+                return
+            elif isinstance(packet, Pingresp):
+                self._is_known.set()
 
     def _note(self, packet: Publish) -> None:
         if packet.topic == LAST_OF_A_ROUND and not packet.retain:

@@ -16,6 +16,7 @@ from mqproof.loadtests.engine.wire import Broken, Scratch
 
 LOCAL = ("127.0.0.1", "::1", "localhost")
 NEXT_COUNT = 61.0  # seconds until a broker has published its counters anew ($SYS: every ten by default)
+LOOKS = 40  # at a process, between two looks for those below it
 ENOUGH_CONNECTIONS, ENOUGH_QUEUED = 50, 1000  # below them a difference in memory says nothing of each
 
 Sample = dict[str, Any]
@@ -26,7 +27,9 @@ class Watch:
 
     def __init__(self, target: Target, stats_url: str = "", step: float = 0.5) -> None:
         self.target, self._stats_url, self._step = target, stats_url, step
-        self.process = process_of(target)
+        self.process: Any = None
+        self._broker: Family | None = None
+        self._us = Family(psutil.Process())
         self._sys = SysTopics(target) if target.protocol == "mqtt" else None
         self.samples: list[Sample] = []
         self.errors: set[str] = set()
@@ -39,8 +42,11 @@ class Watch:
         self._connections = 0
         self._greenlet: Any = None
         self._cpu_before: tuple[float, float, float] | None = None  # moment, the broker's seconds, ours
+        self._spent: tuple[float, float] | None = None  # by the broker and by us until the stage began
         self._drops_before = 0.0
         self.now: Sample = {}
+        self._find_process()
+        self._is_known = self.process is not None
 
     # -- its life --------------------------------------------------------------------------------------------------
 
@@ -68,6 +74,7 @@ class Watch:
         """Watch a stage that has opened so many connections and starts now."""
         self._pipes, self._connections = pipes, connections
         self._began, self._mark = time.monotonic(), len(self.samples)
+        self._spent = self._cpu_seconds()
         after = self._memory()
         self._before = {} if after is None else {"memory": after}
 
@@ -82,7 +89,7 @@ class Watch:
         return [{**sample, "s": sample["s"] - self._began} for sample in self.samples[self._mark :]]
 
     def summary(self) -> dict[str, Any]:
-        """Return what this stage cost the broker: cores, memory in octets, of each connection and queued message."""
+        """Return what this stage cost: cores, CPU seconds, memory in octets, of each connection and queued message."""
         rows = self.samples[self._mark :]
         found: dict[str, Any] = {}
         for name, key, pick in (
@@ -94,7 +101,19 @@ class Watch:
             values = [row[key] for row in rows if row.get(key) is not None]
             if values:
                 found[name] = round(pick(values), 3)
+        spent = self._cpu_seconds()
+        if spent is not None and self._spent is not None:
+            found["cpu_seconds"], found["our_cpu_seconds"] = (
+                round(after - before, 3) for after, before in zip(spent, self._spent, strict=True)
+            )
         return found | self._memory_of_each(rows)
+
+    def _cpu_seconds(self) -> tuple[float, float] | None:
+        """Return the CPU seconds that the broker and we have used; None where it cannot be known."""
+        try:
+            return (self._broker.cpu_seconds(), self._us.cpu_seconds()) if self._broker is not None else None
+        except psutil.Error:
+            return None
 
     def _memory_of_each(self, rows: list[Sample]) -> dict[str, float]:
         found: dict[str, float] = {}
@@ -120,12 +139,12 @@ class Watch:
             return 0
         if self._sys is not None and self._sys.counts_drops:
             self._await_round(self._sys, missing)
-        return int(max(0.0, self._drops() - self._drops_before))
+        return int(self._drops_since())
 
     def _await_round(self, sys_topics: SysTopics, missing: int) -> None:
         """Wait until the broker's count is as of now, or explains all: one of mid-run would leave the rest to blame."""
         until, rounds = time.monotonic() + NEXT_COUNT, sys_topics.rounds
-        while sys_topics.rounds == rounds and self._drops() - self._drops_before < missing:
+        while sys_topics.rounds == rounds and self._drops_since() < missing:
             if time.monotonic() > until:
                 self.errors.add(f"the broker has not published its counters for {NEXT_COUNT:.0f} s")
                 return
@@ -153,12 +172,19 @@ class Watch:
         except (psutil.Error, Broken, OSError, ValueError, KeyError) as error:
             self.errors.add(f"{type(error).__name__}: {str(error)[:120]}")
 
+    def _find_process(self) -> None:
+        self.process = process_of(self.target)
+        self._broker = Family(self.process) if self.process is not None else None
+        self._cpu_before = self._spent = None
+
     def _look_at_process(self, found: Sample) -> None:
-        used = _cpu_seconds(psutil.Process())
+        if self._is_known and (self.process is None or not self.process.is_running()):
+            self._find_process()  # it may have been started anew
+        used = self._us.cpu_seconds()
         found["our_memory"] = psutil.Process().memory_info().rss
-        if self.process is not None:
+        if self._broker is not None:
             found["broker_memory"] = self._memory()
-            now = time.monotonic(), _cpu_seconds(self.process), used
+            now = time.monotonic(), self._broker.cpu_seconds(), used
             if self._cpu_before is not None:
                 passed = max(1e-6, now[0] - self._cpu_before[0])
                 found["broker_cpu"] = round((now[1] - self._cpu_before[1]) / passed, 3)
@@ -186,13 +212,18 @@ class Watch:
 
     def _memory(self) -> float | None:
         """Return the broker's memory in octets, as far as it can be known."""
-        if self.process is not None:
+        if self._broker is not None:
             try:
-                return float(sum(each.memory_info().rss for each in _family(self.process)))
+                return self._broker.memory()
             except psutil.Error:
                 return None
         value = self.now.get("broker_memory")
         return float(value) if value is not None else None
+
+    def _drops_since(self) -> float:
+        """Return how many were dropped in this stage; a broker that was started anew counts from nothing."""
+        now = self._drops()
+        return now - self._drops_before if now >= self._drops_before else now
 
     def _drops(self) -> float:
         if self._sys is not None and self._sys.counts_drops:
@@ -217,12 +248,35 @@ def process_of(target: Target) -> Any:
     return None
 
 
-def _family(process: Any) -> list[Any]:
-    return [process, *process.children(recursive=True)]
+class Family:
+    """A process and those below it, which are looked up now and then: that takes all of /proc, every time."""
+
+    def __init__(self, process: Any) -> None:
+        self._process, self._all, self._asked = process, [process], 0
+
+    def _members(self) -> list[Any]:
+        if self._asked % LOOKS == 0:
+            self._all = [self._process, *self._process.children(recursive=True)]
+        self._asked += 1
+        return self._all
+
+    def cpu_seconds(self) -> float:
+        """Return what they have used. Raises psutil.Error when the first of them is gone."""
+        return float(sum(_of(each, lambda each: sum(each.cpu_times()[:2]), self._process) for each in self._members()))
+
+    def memory(self) -> float:
+        """Return what they hold, in octets. Raises psutil.Error when the first of them is gone."""
+        return float(sum(_of(each, lambda each: each.memory_info().rss, self._process) for each in self._members()))
 
 
-def _cpu_seconds(process: Any) -> float:
-    return float(sum(sum(each.cpu_times()[:2]) for each in _family(process)))
+def _of(process: Any, look: Callable[[Any], float], first: Any) -> float:
+    """Return what a look finds; nothing of a member that has ended since."""
+    try:
+        return look(process)
+    except psutil.NoSuchProcess:
+        if process is first:
+            raise
+        return 0.0
 
 
 def _mean(values: list[float]) -> float:

@@ -8,6 +8,7 @@ from typing import Any
 from mqproof.loadtests.settings import Settings
 
 GRACE = 120.0  # seconds beyond the duration for connecting, draining and removing
+LONGEST = 10 * 86_400.0  # seconds that are waited for; a run that is meant to be longer goes on until Ctrl-C
 WORKERS_GRACE = 3600.0  # for workers and for somebody at the web UI
 
 
@@ -30,7 +31,8 @@ def run_process(settings: Settings) -> dict[str, Any]:
     ) as process:
         try:
             told = json.dumps(settings.plain()) + "\n"
-            output, said = _communicate(process, told, settings.duration + grace)
+            seconds = settings.duration + grace
+            output, said = _communicate(process, told, seconds if seconds < LONGEST else None)
         except subprocess.TimeoutExpired:
             process.kill()
             raise LoadFailed(f"the load process did not end {grace:.0f} s after its time") from None
@@ -43,7 +45,7 @@ def run_process(settings: Settings) -> dict[str, Any]:
     return result
 
 
-def _communicate(process: "subprocess.Popen[str]", text: str, seconds: float) -> tuple[str, str]:
+def _communicate(process: "subprocess.Popen[str]", text: str, seconds: float | None) -> tuple[str, str]:
     try:
         return process.communicate(text, timeout=seconds)
     except KeyboardInterrupt:

@@ -76,6 +76,7 @@ class FleetOfDevices:
     def open(self, pace: Pace) -> None:
         """Connect all devices, so many at a time. Raises Broken where none could be connected."""
         raise_limit(len(self.devices) + SPARE)
+        gevent.spawn(self._keep_all_alive)
         self._connect_all(pace, "connect")
         if not any(device.socket is not None for device in self.devices):
             raise Broken("no device could be connected")
@@ -152,12 +153,16 @@ class FleetOfDevices:
         part = self.stage.part
         table = Timetable(self.stage.traffic.phases, part.count, time.monotonic_ns(), part.index)
         while not self.stage.ended.is_set() and time.monotonic_ns() < table.end:
-            count, intended, step = table.due(self.sent, time.monotonic_ns())
-            for index in range(count):
-                self._publish(intended + int(step * index))
-            self._keep_alive()
+            self._publish_due(table, time.monotonic_ns())
             gevent.sleep(TICK)
+        if not self.stage.ended.is_set():
+            self._publish_due(table, table.end)
         self._publish_each()
+
+    def _publish_due(self, table: Timetable, moment: int) -> None:
+        count, intended, step = table.due(self.sent, moment)
+        for index in range(count):
+            self._publish(intended + int(step * index))
 
     def _storm(self, table: Timetable) -> None:
         """Cut all connections, let everyone come back at once, again and again until the time is over."""
@@ -212,10 +217,15 @@ class FleetOfDevices:
         device.due = time.monotonic() + self.stage.traffic.keep_alive
         return True
 
+    def _keep_all_alive(self) -> None:
+        """Keep alive from the first connection to the end of the drain, whatever else the devices do."""
+        seconds = self.stage.traffic.keep_alive
+        while seconds and not self.stage.stopping.is_set():
+            self._keep_alive()
+            gevent.sleep(min(1.0, seconds / 8))
+
     def _keep_alive(self) -> None:
-        """Let those speak that have been silent for as long as they promised to be at most."""
-        if not self.stage.traffic.keep_alive:
-            return
+        """Let those speak that will have been silent for half of what they promised to be at most."""
         now = time.monotonic()
         octets = HEARTBEAT if self.is_amqp else PINGREQ
         for device in self.devices:

@@ -44,6 +44,7 @@ class Flow:
         self._dropped: list[tuple[int, int]] = []  # sent without a promise on a connection that ended
         self._answered = time.monotonic()
         self._is_waiting = False
+        self._down: float | None = None  # since when there is no connection, where no answer is owed either
         self._times: deque[tuple[int, int]] = deque()  # the number behind a write, and its first message's time
         self._reader: Any = None
         is_amqp = stage.target.protocol == "amqp"
@@ -71,6 +72,9 @@ class Flow:
     def connect(self) -> None:
         """Open the connection and listen to it. Raises Broken."""
         self._wire = self.stage.plumbing.publisher(self.number)
+        if self._down is not None:
+            self.stage.note_outage(f"publisher {self.number + 1}", self._down)
+            self._down = None
         if not self._resumes:
             self._since = self._low = self.sent
             self._above.clear()
@@ -124,6 +128,7 @@ class Flow:
                 self.stage.book.count("publishers reconnected")
                 again = time.monotonic() + self.stage.traffic.reconnect
                 self._lose()
+                self._down = None  # on purpose
         self.is_done = True
 
     def _paced(self, table: Timetable) -> bool:
@@ -272,6 +277,8 @@ class Flow:
                 self._unsettled += self._open_ranges()
             return
         wire, self._wire = self._wire, None
+        if not is_end and not self._is_waiting:
+            self._down = time.monotonic()
         if self.confirms and (not self._resumes or is_end):
             self._unsettled += self._open_ranges()
         elif not self.confirms and not is_end:

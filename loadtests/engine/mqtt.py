@@ -31,6 +31,9 @@ ANSWERS = {  # what is answered to what: kind of event -> the first octet of PUB
     kernels.RELEASED: 0x70,
 }
 
+FIRST: Any = np.zeros(max(ANSWERS) + 1, np.uint8)  # the same, looked up by array; 0: nothing
+FIRST[list(ANSWERS)] = list(ANSWERS.values())
+
 
 class MqttWire(Wire):
     """An open connection with a clean session, unless ``clean`` says otherwise."""
@@ -69,13 +72,12 @@ class MqttWire(Wire):
 
     def acknowledge(self, events: Any) -> None:
         """Send what the events ask for, in their order: PUBACK, PUBREC, PUBREL, PUBCOMP."""
-        owed = events[np.isin(events[:, 0], list(ANSWERS))]
+        first = FIRST[events[:, 0]]
+        owed, first = events[first > 0], first[first > 0]
         if not len(owed):
             return
         packets = np.empty((len(owed), 4), np.uint8)
-        for kind, first in ANSWERS.items():
-            packets[owed[:, 0] == kind, 0] = first
-        packets[:, 1] = 2
+        packets[:, 0], packets[:, 1] = first, 2
         packets[:, 2], packets[:, 3] = owed[:, 1] >> 8, owed[:, 1] & 255
         self.send(packets.tobytes())
 
