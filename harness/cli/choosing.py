@@ -81,7 +81,8 @@ def _measure_and_choose(wishes: Wishes) -> int:
     conformance = load(wishes.run) if wishes.run else _judged(words, workloads, out, console)
     report = Report(now()[:10], Run().tool["version"], _machine())
     with tempfile.TemporaryDirectory(prefix="mqproof-certificates-") as certificates:
-        if any(workload.tls for workload in workloads.values()):
+        is_any_local = any("://" not in word for word in words)
+        if is_any_local and any(workload.tls for workload in workloads.values()):
             make_certificates(Path(certificates))
         bench = Bench(conformance, wishes.seconds, out, Path(certificates), console)
         for name, workload in workloads.items():

@@ -15,8 +15,19 @@ app = typer.Typer(
     add_completion=False,
     rich_markup_mode=None,
     pretty_exceptions_enable=False,
-    help="List the run directories, pack one into a file, unpack it. Exit codes: 0; 2 for wrong usage or no run.",
+    invoke_without_command=True,
+    help="List the run directories of mqproof-runs (as runs list does), pack one into a file, unpack it. "
+    "Exit codes: 0; 2 for wrong usage or no run.",
 )
+
+
+@app.callback()
+def runs(ctx: typer.Context, as_json: Annotated[bool, typer.Option("--json", help="As JSON.")] = False) -> None:
+    """List the runs where nothing else is asked for."""  # the group's own help stands above
+    if ctx.invoked_subcommand is None:
+        list_runs(None, as_json)
+    elif as_json:
+        _refuse(f"--json comes behind the command: mqproof runs {ctx.invoked_subcommand} --json")
 
 
 @app.command("list")

@@ -90,3 +90,14 @@ def test_clean_says_how_many_things_it_removed(mqproof: Command, embedded: Any) 
     target = embedded.target("amqp")
     done = mqproof("clean", target.url, "--json")
     assert (json.loads(done.stdout)["removed"], done.returncode) == (0, 0)
+
+
+def test_runs_alone_lists_them(mqproof: Command, run: Path, tmp_path: Path) -> None:
+    (tmp_path / "mqproof-runs").mkdir()
+    run.rename(tmp_path / "mqproof-runs" / "one")
+    alone, named = mqproof("runs", cwd=tmp_path), mqproof("runs", "list", cwd=tmp_path)
+    assert (alone.returncode, alone.stdout) == (0, named.stdout)
+    (row,) = json.loads(mqproof("runs", "--json", cwd=tmp_path).stdout)
+    assert (row["run"], row["verdicts"]) == ("mqproof-runs/one", {"deviates": 1})
+    refused = mqproof("runs", "--json", "list", cwd=tmp_path)
+    assert (refused.returncode, "mqproof runs list --json" in refused.stderr) == (2, True)
