@@ -104,7 +104,7 @@ Measured, not looked up: the same messages, one after the other, from one publis
 recorded packet by packet on loopback (`captures/*overhead*.pcapng`; a TOML file beside each says how it was made), and
 counted by `mqproof analyze --messages`. The topic, or routing key, has nine octets (`sensors/a`); no properties, no
 headers, no TLS; TCP with timestamps, Nagle's algorithm off. All figures are for both legs together, publisher to broker
-and broker to consumer.
+and broker to consumer, and the mean of the {MESSAGES} messages of each size.
 
 ![One message of {SHOWN} octets](overhead-bars.svg)
 
@@ -113,8 +113,10 @@ and broker to consumer.
 {_table(found, "overhead")}
 
 These are all octets on the wire: Ethernet, IP and TCP headers of each packet that the message needed, TCP's bare
-acknowledgements among them. Bare acknowledgements depend on timing, so a row can differ by a packet or two from one
-recording to the next. A packet on loopback can hold 64 KiB: on Ethernet the largest messages here take three packets.
+acknowledgements among them. Bare acknowledgements depend on timing, so a message can differ by a packet or two from one
+recording to the next; one that acknowledges a message and what set the connection up is divided between the two, by
+octets, which is why the first row does not fit the others. A packet on loopback can hold 64 KiB: on Ethernet the
+largest messages here take three packets.
 
 ## Octets of the protocol alone, per message
 

@@ -184,6 +184,8 @@ def fragment(chance: random.Random, pieces: list[Piece], at: int) -> None:
     if piece.tcp - piece.network != 20 or piece.octets[piece.network : piece.network + 1] != b"\x45":
         return
     body = bytes(piece.octets[piece.network + 20 :])
+    if not body:
+        return
     size = 8 * chance.choice((1, 2, 3, 5, 8, max(1, len(body) // 16)))
     parts = []
     for low in range(0, min(len(body), 20 * size), size):
@@ -193,7 +195,7 @@ def fragment(chance: random.Random, pieces: list[Piece], at: int) -> None:
         part.fit()
         part.number(piece.network + 6, 2, low // 8 | (0x2000 if low + size < len(body) else 0))
         parts.append(part)
-    if parts and chance.random() < 0.5:
+    if chance.random() < 0.5:
         chance.choice((lose, swap, repeat, cut, overwrite))(chance, parts, chance.randrange(len(parts)))
     pieces[at : at + 1] = parts
 
