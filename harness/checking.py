@@ -3,8 +3,8 @@
 What tshark 4.0 was found to do, on captures whose contents are known from what was sent:
 
 * when an MQTT remaining length straddles two segments it loses that direction of the stream;
-* it does not find its way into streams whose beginning is not in the capture, or that have holes;
-* it shows what is in WebSocket frames as data, although the handshake names the subprotocol;
+* it does not find its way into streams that the capture shows from the inside of a frame on, or that have holes;
+* it shows what is in WebSocket frames as data, whether the handshake names the subprotocol or not;
 * it goes by ports (here it is told which), so two protocols on one port cannot both be right.
 
 A difference counts as explained only where the circumstance is in the capture: the slow reading looks for it.
@@ -22,7 +22,7 @@ from mqproof.dissectors.packets.pcap import read_packets
 from mqproof.harness import oracle
 
 STRADDLED: Final = "{} remaining lengths straddle two segments: tshark loses an MQTT stream there"
-LATE: Final = "{} connections began before the capture: tshark does not find its way into them"
+LATE: Final = "{} connections began before the capture: tshark finds no way in where that is inside a frame"
 HOLES: Final = "{} connections have holes: tshark does not find its way on behind them"
 WEBSOCKETS: Final = "{} connections are WebSockets: tshark shows the packets in their frames as data"
 PORTS: Final = "AMQP and MQTT on the same port: tshark decodes by port"
