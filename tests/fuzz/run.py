@@ -12,6 +12,7 @@ import argparse
 import os
 import re
 import resource
+import shlex
 import subprocess
 import sys
 import tempfile
@@ -25,6 +26,7 @@ HANG = 20  # seconds that one input may take
 MEMORY = 2000  # MiB
 GUIDED = ("codec_amqp", "codec_mqtt", "reader", "walk")
 SHARES = {**dict.fromkeys(GUIDED, 1), "golden": 2}
+AGAIN = "MQPROOF_FUZZ_AGAIN"  # the program by which libFuzzer starts a target again, which merging needs
 EXECUTED = re.compile(r"stat::number_of_executed_units:\s*(\d+)")
 
 
@@ -46,7 +48,7 @@ def fuzz(name: str, arguments: list[str]) -> None:
     with atheris.instrument_imports(include=["mqproof.dissectors"]):
         from targets import TARGETS
 
-    atheris.Setup([sys.argv[0], *arguments], TARGETS[name])
+    atheris.Setup([os.environ.get(AGAIN, sys.argv[0]), *arguments], TARGETS[name])
     atheris.Fuzz()
 
 
@@ -110,8 +112,12 @@ def minimise(name: str) -> None:
     """Keep of a target's corpus the smallest set that reaches as much code."""
     corpus = FOLDER / "corpus" / name
     with tempfile.TemporaryDirectory() as folder:
-        kept = Path(folder)
-        subprocess.run(guided(name, "-set_cover_merge=1", folder, str(corpus)), check=True, env=environment())
+        kept, again = Path(folder) / "kept", Path(folder) / "again"
+        kept.mkdir()
+        again.write_text(f'#!/bin/sh\nexec {shlex.join(guided(name))} "$@"\n')
+        again.chmod(0o700)
+        command = guided(name, "-merge=1", "-verbosity=0", str(kept), str(corpus))
+        subprocess.run(command, check=True, env={**environment(), AGAIN: str(again)})
         files = {path.name: path.read_bytes() for path in kept.iterdir()}
         if not files:
             raise SystemExit(f"{name}: nothing is left of the corpus; it stays as it was")
