@@ -5,6 +5,7 @@ its types are those of its annotations. Callees come first, so each is compiled 
 user's cache folder, in a folder named after the sources and versions that made it: it is never older than its source.
 """
 
+import atexit
 import contextlib
 import dis
 import hashlib
@@ -14,6 +15,7 @@ import platform
 import shutil
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Iterator
 from importlib import metadata
@@ -48,7 +50,7 @@ def available() -> bool:
 
 def cache_folder() -> Path:
     """Return where the machine code of exactly these sources is kept."""
-    base = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
+    base = os.environ.get("XDG_CACHE_HOME") or os.path.expanduser("~/.cache")
     digest = hashlib.sha256()
     for module in (*KERNELS, state, amqp_tables, mqtt_tables, sys.modules[__name__]):
         digest.update(Path(str(module.__file__)).read_bytes())
@@ -71,9 +73,11 @@ def prepare_in_background() -> None:
     begun = folder / "begun"
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        if begun.exists() and time.time() - begun.stat().st_mtime < RETRY_SECONDS:
-            return  # only one at a time, and one that failed is not tried again and again
-        begun.touch()
+        if begun.exists():
+            if time.time() - begun.stat().st_mtime < RETRY_SECONDS:
+                return  # only one at a time, and one that failed is not tried again and again
+            begun.unlink()
+        begun.touch(exist_ok=False)  # of two that come at once one only gets past this
     except OSError:
         return
     subprocess.Popen(
@@ -90,8 +94,7 @@ class Kernels:
         import numpy
 
         self.numpy = numpy
-        folder = cache_folder()
-        folder.mkdir(parents=True, exist_ok=True)
+        folder = _place(cache_folder())
         with _caching_in(folder):
             self.walk, self.finish = _compiled(numba, (folder / _MARK).exists())
         if not (folder / _MARK).exists():
@@ -137,6 +140,19 @@ class Compiled:
     def grow(self) -> None:
         """Never called: all connections have room from the start."""
         raise AssertionError("compiled kernels have all connections' room from the start")
+
+
+def _place(folder: Path) -> Path:
+    """Return the folder, made; where nothing can be written, one that goes with this process."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        if os.access(folder, os.W_OK) or (folder / _MARK).exists():
+            return folder
+    except OSError:
+        pass
+    passing = Path(tempfile.mkdtemp(prefix="mqproof-kernels-"))
+    atexit.register(shutil.rmtree, passing, ignore_errors=True)
+    return passing
 
 
 def _remove_old(folder: Path) -> None:

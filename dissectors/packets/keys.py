@@ -9,22 +9,34 @@ def keep(buf: Octets, at: int, count: int, d: int, s: Words, m: Octets) -> None:
     length = s[d + w.D_KEY_LENGTH]
     kept = min(count, w.KEY_OCTETS - length)
     if kept > 0:
-        base = s[d + w.D_SCRATCH] + length
+        if length + kept > w.SHORT_KEY and s[d + w.D_KEY_AT] == s[d + w.D_SCRATCH]:
+            move_key(length, d, s, m)
+        base = s[d + w.D_KEY_AT] + length
         for i in range(kept):
             m[base + i] = buf[at + i]
         s[d + w.D_KEY_LENGTH] = length + kept
     s[d + w.D_KEY_FULL] += count
 
 
+def move_key(length: int, d: int, s: Words, m: Octets) -> None:
+    """Take the ``length`` octets that are there of a direction's key to where a long one has room."""
+    short = s[d + w.D_SCRATCH]
+    long = w.M_LONG_KEYS + (short - w.M_DIRECTIONS) // w.DIRECTION_OCTETS * w.KEY_OCTETS
+    for i in range(length):
+        m[long + i] = m[short + i]
+    s[d + w.D_KEY_AT] = long
+
+
 def start_key(d: int, s: Words) -> None:
     """Begin a new key."""
+    s[d + w.D_KEY_AT] = s[d + w.D_SCRATCH]
     s[d + w.D_KEY_LENGTH] = 0
     s[d + w.D_KEY_FULL] = 0
 
 
 def find_key(group: int, d: int, s: Words, m: Octets) -> int:
     """Return the entry of the direction's key, a new one if need be."""
-    base = s[d + w.D_SCRATCH]
+    base = s[d + w.D_KEY_AT]
     length = s[d + w.D_KEY_LENGTH]
     hashed = 2166136261 ^ group
     for i in range(length):
@@ -83,7 +95,7 @@ def new_entry(at: int, hashed: int, group: int, d: int, s: Words, m: Octets) -> 
     s[entry + w.KEY_FULL_LENGTH] = s[d + w.D_KEY_FULL]
     s[entry + w.KEY_GROUP] = group
     s[entry + w.KEY_SERIAL] = s[w.KEYS_SERIAL]
-    base = s[d + w.D_SCRATCH]
+    base = s[d + w.D_KEY_AT]
     own = w.M_KEYS + number * w.KEY_OCTETS
     for i in range(s[d + w.D_KEY_LENGTH]):
         m[own + i] = m[base + i]

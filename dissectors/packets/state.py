@@ -178,22 +178,24 @@ CONN_TABLE: Final = HASH + HASH_SIZE
     D_KEY, D_KEY_LENGTH, D_KEY_FULL, D_PAYLOAD, D_ID, D_BITS, D_CHANNEL, D_METHOD, D_STEP, D_BODY,
     D_CHANNEL_A, D_CHANNEL_B, D_CHANNEL_C, D_CHANNEL_D, D_KEY_A, D_KEY_B, D_KEY_C, D_KEY_D, D_OLDEST,
     D_TOTAL_PACKETS, D_TOTAL_OCTETS,
-    D_O_PHASE, D_O_NEED, D_O_VALUE, D_O_MASK, D_O_TURN, D_O_HELD, D_O_KIND, D_O_ASKED,
-) = range(58)  # fmt: skip
+    D_O_PHASE, D_O_NEED, D_O_VALUE, D_O_MASK, D_O_TURN, D_O_HELD, D_O_KIND, D_O_ASKED, D_KEY_AT,
+) = range(59)  # fmt: skip
 DIRECTION_WORDS: Final = 60  # D_O_: the outer framing, TLS records or WebSocket frames
 CONN_WORDS: Final = CONN_HEAD + 2 * DIRECTION_WORDS
-MAX_CONNS: Final = 32768
+MAX_CONNS: Final = 12288  # 10,000 devices; with short keys 18 MB
 FIRST_CONNS: Final = 256  # how many an uncompiled walk starts with
 
-# Octets: early segments, keys of the table, and each direction's scratch (a key, or the beginning of a stream).
+# Octets: early segments, keys of the table, and each direction's scratch (a key, and the beginning of a stream).
 M_SLOTS: Final = 0
 M_KEYS: Final = M_SLOTS + SLOTS * SLOT_OCTETS
 KEY_OCTETS: Final = 512
 M_DATAGRAMS: Final = M_KEYS + KEY_SLOTS * KEY_OCTETS
 M_DIRECTIONS: Final = M_DATAGRAMS + DATAGRAMS * DATAGRAM_OCTETS
-DIRECTION_OCTETS: Final = 544  # a key of up to 512, then the beginning of a stream
-BEGINNING: Final = 512
+SHORT_KEY: Final = 64  # a longer key moves to a place of its own, so that others do not take the room for it
+BEGINNING: Final = SHORT_KEY
 BEGINNING_SIZE: Final = 16
-M_UNMASKED: Final = M_DIRECTIONS + MAX_CONNS * 2 * DIRECTION_OCTETS  # a piece of a WebSocket frame's payload
+DIRECTION_OCTETS: Final = SHORT_KEY + BEGINNING_SIZE
+M_LONG_KEYS: Final = M_DIRECTIONS + MAX_CONNS * 2 * DIRECTION_OCTETS
+M_UNMASKED: Final = M_LONG_KEYS + MAX_CONNS * 2 * KEY_OCTETS  # a piece of a WebSocket frame's payload
 UNMASKED_OCTETS: Final = 4096
 M_SIZE: Final = M_UNMASKED + UNMASKED_OCTETS

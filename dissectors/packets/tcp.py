@@ -112,6 +112,7 @@ def clear(s: Words, c: int) -> None:
     for side in range(2):
         d = direction(c, side)
         s[d + w.D_SCRATCH] = scratch + side * w.DIRECTION_OCTETS
+        s[d + w.D_KEY_AT] = s[d + w.D_SCRATCH]
         s[d + w.D_LAST_CLASS] = w.NO_CLASS
 
 

@@ -1,11 +1,14 @@
 """The byte account on the terminal."""
 
-from typing import Any
+from typing import Any, Final
 
 from mqproof.harness.reporting.tables import figure, printable, titled_table
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
+
+WIDTH: Final = 80  # columns of the smallest terminal
+GAP: Final = 3  # columns between two cells
 
 
 def print_account(account: dict[str, Any], console: Console) -> None:
@@ -43,11 +46,14 @@ def _print_head(account: dict[str, Any], console: Console) -> None:
 
 
 def _kinds_table(protocol: str, kinds: dict[str, dict[str, int]]) -> Table:
-    title = f"{protocol.upper()}: packets and frames"
-    table = titled_table(title, "kind", "count", "to broker", "to client", "bytes", "payload")
-    for name, row in kinds.items():
-        cells = (row["count"], row["from_client"], row["from_broker"], row["bytes"], row["payload"])
-        table.add_row(name, *(f"{cell:,}" if cell else "-" for cell in cells))
+    headers = ("count", "to broker", "to client", "bytes", "payload")
+    table = titled_table(f"{protocol.upper()}: packets and frames", "kind", *headers)
+    columns = ("count", "from_client", "from_broker", "bytes", "payload")
+    rows = {name: [f"{row[column]:,}" if row[column] else "-" for column in columns] for name, row in kinds.items()}
+    widths = [max(map(len, column)) for column in zip(headers, *rows.values(), strict=True)]
+    room = WIDTH - sum(widths) - GAP * len(widths)
+    for name, cells in rows.items():
+        table.add_row(name if len(name) <= room else name.replace(".", ".\n  "), *cells)
     return table
 
 

@@ -1,7 +1,9 @@
 """The compiled kernels do what the uncompiled ones do, octet for octet."""
 
 import json
+import os
 import random
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -91,6 +93,37 @@ def test_a_live_capture_is_walked_by_machine_code(tmp_path: Path, monkeypatch: p
     with CAPTURES[0].open("rb") as file:
         analyze("lo", file=file)
     assert asked == ["-"]
+
+
+@pytest.fixture
+def started(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> list[object]:
+    """Return the compilers that were started in the background, none of which runs; the cache is empty."""
+    made: list[object] = []
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    monkeypatch.setattr(compiled.subprocess, "Popen", lambda command, **_: made.append(command))
+    return made
+
+
+def test_one_compiler_at_a_time_and_a_killed_one_is_followed_by_another(started: list[object]) -> None:
+    compiled.prepare_in_background()
+    compiled.prepare_in_background()
+    assert len(started) == 1
+    assert not compiled.is_ready()
+    long_ago = time.time() - compiled.RETRY_SECONDS - 1
+    os.utime(compiled.cache_folder() / "begun", (long_ago, long_ago))
+    compiled.prepare_in_background()
+    assert len(started) == 2
+
+
+def test_a_home_that_cannot_be_written_is_no_obstacle(
+    started: list[object], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    (tmp_path / "file").touch()
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "file"))
+    compiled.prepare_in_background()
+    assert not compiled.is_ready()
+    assert not started
+    assert compiled._place(compiled.cache_folder()).is_dir()
 
 
 def test_machine_code_of_other_sources_is_never_used(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
