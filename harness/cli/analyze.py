@@ -115,6 +115,8 @@ def analyze(
             raise BadSelection("--json and --csv exclude each other")
         _check_sources(files, wanted, wishes)
         if check_with is not None:
+            if as_json or as_csv or html or workload_out:
+                raise BadSelection("--check-with prints a table: leave --json, --csv, --html and --workload-out out")
             raise typer.Exit(_check(check_with, files, wanted))
         account = _account(files, wanted, wishes)
     except (CaptureError, BadSelection, NoTraffic, OracleMissing) as error:

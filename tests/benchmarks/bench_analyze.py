@@ -115,14 +115,14 @@ def _shorter(folder: Path) -> Path:
 
 
 def table(results: list[Result]) -> str:
-    """Return the results as lines of text."""
+    """Return the results as a Markdown table; ratios are of packets per CPU second."""
     ours = results[0]
-    lines = [f"{'':32}{'packets':>10}{'CPU s':>9}{'wall s':>9}{'MiB':>7}{'packets/CPU s':>15}{'ours is':>10}"]
+    lines = ["| tool | packets | CPU s | wall s | MiB | packets per CPU s | ours is |", "|---|" + "---:|" * 6]
     for result in results:
-        ratio = f"{ours.rate / result.rate:.3g} x"
+        ratio = ours.rate / result.rate
         lines.append(
-            f"{result.name:32}{result.packets:>10,}{result.cpu:>9.2f}{result.wall:>9.2f}{result.memory:>7.0f}"
-            f"{result.rate:>15,.0f}{ratio:>10}"
+            f"| {result.name} | {result.packets:,} | {result.cpu:.2f} | {result.wall:.2f} | {result.memory:.0f} "
+            f"| {result.rate:,.0f} | {ratio:,.{0 if ratio >= 10 else 1}f} x |"
         )
     return "\n".join(lines)
 

@@ -53,6 +53,7 @@ def test_a_port_that_is_told_is_not_judged_by_content(mqproof: Mqproof) -> None:
         (["--live"], "-i lo"),
         (["-i", "lo", "x"], "belong to --live"),
         ([], "name a capture"),
+        (["--check-with", "tshark", "--json", "x"], "leave --json"),
         (["--keylog", "none", CAPTURES / "mqtt-tls.pcapng"], "no key log none"),
     ],
 )
