@@ -57,7 +57,8 @@ class KillTable:
     """All faults' rows, and the tests that no fault kills; sanity tests are not meant to be killed.
 
     ``unmet``: faults that met no test here, because their tests need what the target lacks. ``unfit``: those tests.
-    ``killers``: the tests that kill a fault.
+    ``killers``: the tests that kill a fault. ``elsewhere``: those that kill nothing here, but defects of the embedded
+    brokers.
     """
 
     rows: list[Row]
@@ -65,6 +66,7 @@ class KillTable:
     unmet: list[str] = field(default_factory=list)
     unfit: list[str] = field(default_factory=list)
     killers: list[str] = field(default_factory=list)
+    elsewhere: list[str] = field(default_factory=list)
 
     @property
     def is_clean(self) -> bool:
