@@ -65,8 +65,10 @@ def read(path: Path, known: Iterable[str]) -> Scenario:
     """Return the scenario in a TOML file. Raises BadScenario; ``known`` are the names of faults."""
     try:
         data = tomllib.loads(path.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
-        raise BadScenario(f"{path} cannot be read as a scenario: {error}") from None
+    except OSError as error:
+        raise BadScenario(f"{path} cannot be read: {error.strerror}") from None
+    except (UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+        raise BadScenario(f"{path} is no scenario: {error}") from None
     if strange := set(data) - {"seed", "fault", "phase"}:
         raise BadScenario(f"{path}: {strange.pop()!r} has no meaning; there are seed, [[fault]] and [[phase]]")
     names = tuple(known)

@@ -33,7 +33,9 @@ Exit codes:
 def client_test(
     command: Annotated[list[str], typer.Argument(metavar="-- COMMAND...", show_default=False)],
     protocol: Annotated[list[str], typer.Option(metavar="NAME", help="mqtt5, mqtt311, amqp (repeatable).")],
-    listen: Annotated[int, typer.Option(metavar="PORT", help="Port on loopback; 0 takes a free one.")] = 0,
+    listen: Annotated[
+        int, typer.Option(metavar="PORT", min=0, max=65535, help="Port on loopback; 0 takes a free one.")
+    ] = 0,
     situation: Annotated[list[str] | None, typer.Option(metavar="NAME", help="Only this one (repeatable).")] = None,
     timeout: Annotated[float, typer.Option(help="Seconds for the command in each situation.")] = 30.0,
     client: Annotated[str, typer.Option(metavar="NAME", help="What reports call it.")] = "",

@@ -39,12 +39,14 @@ Exit codes:
 
 def sabotage(
     target: Annotated[str, typer.Argument(metavar="TARGET", show_default=False)] = "",
-    listen: Annotated[int, typer.Option(metavar="PORT", help="Port on loopback; 0 takes a free one.")] = 0,
+    listen: Annotated[
+        int, typer.Option(metavar="PORT", min=0, max=65535, help="Port on loopback; 0 takes a free one.")
+    ] = 0,
     fault: Annotated[list[str] | None, typer.Option(metavar="NAME[:OPTION=VALUE,...]", show_default=False)] = None,
     probability: Annotated[float, typer.Option(help="Of each message to meet a fault.")] = 1.0,
     seed: Annotated[int, typer.Option(help="What every decision follows from.")] = 0,
     after: Annotated[str, typer.Option(metavar="TIME", help="When the faults begin.")] = "0s",
-    only: Annotated[str, typer.Option(metavar="FILTER", help="queue=, exchange=, key=, topic=, direction=.")] = "",
+    only: Annotated[str, typer.Option(metavar="FILTER", help="queue=, exchange=, key=, topic=, direction=, client=.")] = "",
     scenario: Annotated[Path | None, typer.Option(metavar="FILE", help="Faults in phases.")] = None,
     repeat: Annotated[Path | None, typer.Option(metavar="RUN", help="A run directory to repeat exactly.")] = None,
     end_after: Annotated[str, typer.Option("--for", metavar="TIME", help="When to end; else by Ctrl-C.")] = "",

@@ -76,7 +76,8 @@ def test_as_json_each_line_is_an_object(amqp_target: Target, tmp_path: Path) -> 
         (["amqp://127.0.0.1:1", "--fault", "nix"], "no fault is called 'nix'"),
         (["amqp://127.0.0.1:1", "--fault", "latency", "--after", "soon"], "is no time"),
         (["amqp://127.0.0.1:1", "--fault", "latency", "--probability", "7"], "between 0 and 1"),
-        (["amqp://127.0.0.1:1", "--scenario", "/nowhere.toml"], "cannot be read"),
+        (["amqp://127.0.0.1:1", "--fault", "latency", "--listen", "99999"], "--listen"),
+        (["amqp://127.0.0.1:1", "--scenario", "/nowhere.toml"], "/nowhere.toml cannot be read: No such file"),
         (["amqp://127.0.0.1:1", "--repeat", "/nowhere"], "cannot be read"),
     ],
 )
