@@ -46,7 +46,9 @@ def sabotage(
     probability: Annotated[float, typer.Option(help="Of each message to meet a fault.")] = 1.0,
     seed: Annotated[int, typer.Option(help="What every decision follows from.")] = 0,
     after: Annotated[str, typer.Option(metavar="TIME", help="When the faults begin.")] = "0s",
-    only: Annotated[str, typer.Option(metavar="FILTER", help="queue=, exchange=, key=, topic=, direction=, client=.")] = "",
+    only: Annotated[
+        str, typer.Option(metavar="FILTER", help="queue=, exchange=, key=, topic=, direction=, client=.")
+    ] = "",
     scenario: Annotated[Path | None, typer.Option(metavar="FILE", help="Faults in phases.")] = None,
     repeat: Annotated[Path | None, typer.Option(metavar="RUN", help="A run directory to repeat exactly.")] = None,
     end_after: Annotated[str, typer.Option("--for", metavar="TIME", help="When to end; else by Ctrl-C.")] = "",
