@@ -4,7 +4,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 DEMO := mqproof-runs/demo
-CONFORMANCE := mqproof-runs/conformance-amqp
+CONFORMANCE := mqproof-runs/conformance
 NAMESPACE := .make/namespace/mqproof
 PARTS := dissectors harness suites loadtests
 PIP := PIP_CONSTRAINT=constraints.txt PIP_BUILD_CONSTRAINT=constraints.txt PIP_DISABLE_PIP_VERSION_CHECK=1 $(BIN)/python -m pip install -q
@@ -12,7 +12,7 @@ PYTEST := $(BIN)/python -m pytest
 WORKERS ?= auto
 FUZZ_SECONDS ?= 1800
 
-.PHONY: help demo test check lint bench fuzz docs conformance-amqp system-packages clean
+.PHONY: help demo test check lint bench fuzz docs conformance-amqp conformance-mqtt system-packages clean
 
 help:
 	@echo "make demo   judge the embedded brokers, account for every byte, put load on them, make the report"
@@ -21,6 +21,7 @@ help:
 	@echo "make bench  how fast it is"
 	@echo "make docs   the documentation as pages that open from a file, in site/"
 	@echo "make conformance-amqp  repeat the runs of docs/conformance/amqp-0-9-1.md"
+	@echo "make conformance-mqtt  repeat those of docs/conformance/mqtt.md"
 	@echo "make fuzz   hostile octets for the analyzer, FUZZ_SECONDS=1800 of them"
 	@echo "make clean  remove what was made here"
 
@@ -59,12 +60,24 @@ docs/overhead.md: $(VENV)/.installed-dev $(wildcard captures/*overhead*.pcapng)
 
 # The measurements of docs/conformance/amqp-0-9-1.md, on a quiet machine, and the page; half an hour.
 conformance-amqp: $(VENV)/.installed-dev
-	@rm -rf $(CONFORMANCE)
-	-$(BIN)/mqproof stability rabbitmq --suite amqp --runs 10 --out $(CONFORMANCE)/1-rabbitmq
-	-$(BIN)/mqproof stability embedded --suite amqp --runs 10 --out $(CONFORMANCE)/2-embedded
-	-$(BIN)/mqproof test rabbitmq-amqp --suite recovery --out $(CONFORMANCE)/3-rabbitmq-recovery
-	-$(BIN)/mqproof test embedded-amqp --suite recovery --out $(CONFORMANCE)/4-embedded-recovery
-	$(BIN)/mqproof conformance $(CONFORMANCE)/* --spec amqp-0-9-1 -o docs/conformance/amqp-0-9-1.md
+	@rm -rf $(CONFORMANCE)-amqp
+	-$(BIN)/mqproof stability rabbitmq --suite amqp --runs 10 --out $(CONFORMANCE)-amqp/1-rabbitmq
+	-$(BIN)/mqproof stability embedded --suite amqp --runs 10 --out $(CONFORMANCE)-amqp/2-embedded
+	-$(BIN)/mqproof test rabbitmq-amqp --suite recovery --out $(CONFORMANCE)-amqp/3-rabbitmq-recovery
+	-$(BIN)/mqproof test embedded-amqp --suite recovery --out $(CONFORMANCE)-amqp/4-embedded-recovery
+	$(BIN)/mqproof conformance $(CONFORMANCE)-amqp/* --spec amqp-0-9-1 -o docs/conformance/amqp-0-9-1.md
+
+# The same of docs/conformance/mqtt.md; twenty minutes.
+conformance-mqtt: $(VENV)/.installed-dev
+	@rm -rf $(CONFORMANCE)-mqtt
+	-$(BIN)/mqproof stability mosquitto --suite mqtt --runs 10 --out $(CONFORMANCE)-mqtt/1-mosquitto
+	-$(BIN)/mqproof stability embedded --suite mqtt --runs 10 --out $(CONFORMANCE)-mqtt/2-embedded
+	-$(BIN)/mqproof test rabbitmq --suite mqtt --out $(CONFORMANCE)-mqtt/3-rabbitmq
+	-$(BIN)/mqproof test amqtt --suite mqtt --out $(CONFORMANCE)-mqtt/4-amqtt
+	-$(BIN)/mqproof test mosquitto --suite recovery --out $(CONFORMANCE)-mqtt/5-mosquitto-recovery
+	-$(BIN)/mqproof test embedded-mqtt --suite recovery --out $(CONFORMANCE)-mqtt/6-embedded-recovery
+	-$(BIN)/mqproof test rabbitmq-mqtt --suite recovery --out $(CONFORMANCE)-mqtt/7-rabbitmq-recovery
+	$(BIN)/mqproof conformance $(CONFORMANCE)-mqtt/* --spec mqtt-3.1.1 --spec mqtt-5.0 -o docs/conformance/mqtt.md
 
 system-packages:
 	@.ci/system-packages

@@ -176,6 +176,7 @@ defects(
     ("assigned-id-constant", "4:3.1.3-6 5:3.1.3-6 5:3.2.2-16"),
     ("takeover-ignored", "4:3.1.4-2 5:3.1.4-3"),
     ("client-id-shared-state", "4:3.1.3-2 5:3.1.3-2"),
+    ("login-ignored", "5:3.1.4-2"),
 )
 client(
     "identifiers-without-case", "4:3.1.3-2 5:3.1.3-2", "identifiers that differ in case only are one",

@@ -20,6 +20,8 @@ from mqproof.harness.targets.target import Target
 from mqproof.harness.verdicts import Verdict
 
 SLOW, STUCK = 0.5, 2  # seconds that only a missed deadline takes, and how often that is waited for
+CHECKS_LOGIN = ("login-ignored",)  # defects of brokers that know whom to let in
+LOGIN = "mqproof"  # user name and password there
 DEFAULT_PATIENCE = 0.2  # a fault that withholds an answer costs a deadline; embedded brokers answer in milliseconds
 PART = 110  # faults of one process's turn: collecting the tests costs seconds, and a turn's end is a sign of life
 PYTEST_ARGUMENTS = (
@@ -266,11 +268,15 @@ def defective_brokers(resources: ExitStack, base: Target) -> Callable[[FaultSpec
         if base.driver != "embedded" or spec.defect is None:
             return None
         module = importlib.import_module(f"mqproof.harness.reference.{base.protocol}.server")
-        ways = {"ws_port": 0} if base.websocket else {}
+        ways: dict[str, Any] = {"ws_port": 0} if base.websocket else {}
+        found = base
+        if spec.defect in CHECKS_LOGIN:
+            ways["users"] = {LOGIN: LOGIN.encode()}
+            found = base.with_(user=LOGIN, password=LOGIN, capabilities=base.capabilities | {"login"})
         handle = module.start_in_thread(defects=frozenset({spec.defect}), **ways)
         resources.callback(handle.stop)
-        web = base.websocket and base.websocket.with_(port=handle.ws_port)
-        return base.with_(port=handle.port, websocket=web)
+        web = base.websocket and found.with_(port=handle.ws_port, path=base.websocket.path, websocket=None)
+        return found.with_(port=handle.port, websocket=web)
 
     return start
 

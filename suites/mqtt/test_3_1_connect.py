@@ -2,7 +2,7 @@
 
 import pytest
 from mqproof.dissectors.mqtt.tables import CONNECT_RETURN_CODES, REASON_CODES, PacketType
-from mqproof.harness.verdicts import Blocked, check
+from mqproof.harness.verdicts import Blocked, Untested, check
 from mqproof.harness.wires.mqtt_packets import CONNACK, DISCONNECT
 from mqproof.suites.mqtt.ahead import ahead
 from mqproof.suites.mqtt.octets import connect, packet, publish, subscribe
@@ -242,6 +242,18 @@ def test_refusal_says_no_session_and_closes(wires, client_id):
     flags = [p.session_present for p in wire.arrived(CONNACK)]
     no_session = ("mqtt-3.1.1:MQTT-3.2.2-4", "mqtt-5.0:MQTT-3.2.2-6")
     check(flags in ([], [False]), expected="Session Present 0", actual=flags, statement=no_session)
+
+
+@pytest.mark.normative("mqtt-5.0:MQTT-3.1.4-2")
+def test_wrong_password_is_not_let_in(wires):
+    """Which logins are checked is configuration: it is examined where the profile says so, and a user name is given."""
+    if "login" not in wires.target.capabilities or not wires.target.user:
+        raise Untested("which logins are checked is configuration, and no profile says so, or no user name is given")
+    wire = wires.raw()
+    wire.send(wire.connect_packet(password=b"mqproof: not the password"))
+    ended, code = wire.reaction()
+    check(code != 0, expected="no CONNACK 0x00", actual="CONNACK 0x00", statement="mqtt-5.0:MQTT-3.1.4-2")
+    check(ended.closed, expected="the broker to close the connection", actual=ended, statement="mqtt-5.0:MQTT-3.1.4-2")
 
 
 def is_acceptance(octets):
