@@ -52,7 +52,7 @@ def packets(version: Version, topic: str) -> list[Packet]:
 
 def groups(version: Version) -> list[str]:
     """Return the names of the groups that there are for this version."""
-    common = ["cut", "flags", "strings", "lengths"]
+    common = ["cut", "flags", "strings", "lengths", "longwinded"]
     return [*common, "unknown", "misplaced", "repeated", "values", "shortened", "codes"] if version == 5 else common
 
 
@@ -123,6 +123,17 @@ def _lengths(version: Version, topic: str) -> Iterator[Case]:
         for holder in HOLDERS:
             for length in (b"\x01", b"\x7f", b"\xff\x7f", b"\xff\xff\xff\xff\x01", b"\x80"):
                 yield Case(f"{holder} property length {length.hex()}", _holding(holder, b"", topic, length))
+
+
+def _longwinded(version: Version, topic: str) -> Iterator[Case]:
+    """Lengths in more octets than they need: the sender must not (MQTT-1.5.5-1), no reaction is laid down."""
+    for packet in packets(version, topic):
+        octets = encode(packet, version)
+        for size in (2, 3, 4):
+            length = bytes([octets[1] | 0x80, *[0x80] * (size - 2), 0])
+            yield Case(f"{packet_name(packet)} length in {size} octets", octets[:1] + length + octets[2:])
+    for holder in HOLDERS if version is Version.V5_0 else ():
+        yield Case(f"{holder} property length in 2 octets", _holding(holder, b"", topic, b"\x80\0"))
 
 
 def _unknown(version: Version, topic: str) -> Iterator[Case]:
@@ -203,6 +214,7 @@ def _packet(first: int, body: bytes) -> bytes:
 
 
 _GROUPS = {
-    "cut": _cut, "flags": _flags, "strings": _strings, "lengths": _lengths, "unknown": _unknown,
-    "misplaced": _misplaced, "repeated": _repeated, "values": _values, "shortened": _shortened, "codes": _codes,
+    "cut": _cut, "flags": _flags, "strings": _strings, "lengths": _lengths, "longwinded": _longwinded,
+    "unknown": _unknown, "misplaced": _misplaced, "repeated": _repeated, "values": _values, "shortened": _shortened,
+    "codes": _codes,
 }  # fmt: skip
