@@ -2,20 +2,24 @@
 delay (3.1.2.11.2, 3.1.3.2.2).
 
 Bounds are the text's; beside them stands how much later than the text a server may be, for it has other things to do.
+Where we were late ourselves, nobody is accused.
 """
 
+import math
 import time
 
 import pytest
 from mqproof.dissectors.mqtt.packets import Will
 from mqproof.harness.patience import patience
+from mqproof.harness.verdicts import Blocked
 from mqproof.harness.wires.mqtt_packets import PUBLISH
 from mqproof.suites.mqtt.ahead import ahead
 
 pytestmark = pytest.mark.slow
 EARLY = 0.1  # seconds: the server's clock began before ours
 LATE = 2.0  # seconds, before patience
-SWEEP = 7.0  # the same for keep-alives: some servers look for silent clients every 5 seconds
+SWEEP = 7.0  # the same where more costs nothing: some servers look for silent clients every 5 seconds
+PATIENT = (LATE, SWEEP)  # what should be over by then is tried again with more time before it accuses
 
 
 @pytest.mark.normative("mqtt-3.1.1:MQTT-3.1.2-24", "mqtt-5.0:MQTT-3.1.2-22", "mqtt-5.0:MQTT-3.2.2-22")
@@ -38,8 +42,10 @@ def test_silent_client_is_dropped_after_one_and_a_half_keep_alives(wires, keep_a
 def test_client_that_speaks_in_time_is_not_dropped(wires, said):
     wire, topic = wires(keep_alive=1), wires.names("topic")
     for _ in range(5):
+        began = time.monotonic()
         wire.quiet(0.7 / patience.factor)
         wire.send(b"\xc0\0") if said == "PINGREQ" else wire.publish(topic)
+        in_time(began, 1)
     wire.must_stay()
 
 
@@ -63,19 +69,27 @@ def test_will_is_published_when_keep_alive_ends_the_connection(wires):
 @pytest.mark.normative("mqtt-5.0:MQTT-4.1.0-2", "mqtt-5.0:MQTT-3.1.2-23")
 @ahead
 def test_session_ends_when_its_expiry_interval_has_passed(wires):
-    client_id, clock = wires.names.client_id(), wires()
-    wires(client_id, clean_start=False, properties={"session_expiry_interval": 1}).disconnect()
-    clock.quiet((1 + LATE) / patience.factor)
-    assert wires(client_id, keep=True).connack.session_present is False
+    for late in PATIENT:
+        client_id, clock = wires.names.client_id(), wires()
+        wires(client_id, clean_start=False, properties={"session_expiry_interval": 1}).disconnect()
+        clock.quiet((1 + late) / patience.factor)
+        present = wires(client_id, keep=True).connack.session_present
+        if not present:
+            break
+    assert present is False
 
 
 @pytest.mark.normative("mqtt-5.0:MQTT-4.1.0-2", "mqtt-5.0:MQTT-3.1.2-23")
 @ahead
 def test_session_lasts_until_its_expiry_interval_has_passed(wires):
     client_id, clock = wires.names.client_id(), wires()
-    wires(client_id, clean_start=False, properties={"session_expiry_interval": 5}).disconnect()
+    wire = wires(client_id, clean_start=False, properties={"session_expiry_interval": 5})
+    began = time.monotonic()
+    wire.disconnect()
     clock.quiet(2 / patience.factor)
-    assert wires(client_id, keep=True).connack.session_present is True
+    again = wires(client_id, keep=True)
+    in_time(began, 5)
+    assert again.connack.session_present is True
 
 
 @pytest.mark.normative("mqtt-5.0:MQTT-3.3.2-5")
@@ -101,21 +115,28 @@ def test_message_expiry_interval_is_reduced_by_the_time_of_waiting(wires):
     subscriber = wires(client_id, keep=True)
     subscriber.subscribe(topic, qos=1)
     subscriber.disconnect()
+    began = time.monotonic()
     publisher.deliver(topic, b"waits", qos=1, properties={"message_expiry_interval": 100})
     publisher.quiet(2.2 / patience.factor)
     left = dict(wires(client_id, keep=True).must_get(1)[0].properties).get("message_expiry_interval")
-    assert left in (98, 97, 96, 95)
+    least = 100 - math.ceil(time.monotonic() - began) - 1  # whole seconds, rounded either way
+    assert left in range(least, 99)
 
 
 @pytest.mark.normative("mqtt-5.0:MQTT-3.3.2-5")
 @pytest.mark.needs("retain")
 @ahead
 def test_expired_retained_message_is_not_delivered(wires):
-    topic, publisher, subscriber = wires.names("topic"), wires(keep_alive=0), wires(keep_alive=0)
-    publisher.deliver(topic, b"stale", qos=1, retain=True, properties={"message_expiry_interval": 1})
-    publisher.quiet((1 + LATE) / patience.factor)
-    subscriber.subscribe(topic, qos=1)
-    assert subscriber.settle(publisher) == []
+    publisher, subscriber = wires(keep_alive=0), wires(keep_alive=0)
+    for late in PATIENT:
+        topic = wires.names("topic")
+        publisher.deliver(topic, b"stale", qos=1, retain=True, properties={"message_expiry_interval": 1})
+        publisher.quiet((1 + late) / patience.factor)
+        subscriber.subscribe(topic, qos=1)
+        got = subscriber.settle(publisher)
+        if not got:
+            break
+    assert got == []
 
 
 @pytest.mark.normative("mqtt-5.0:MQTT-4.3.3-7", "mqtt-5.0:MQTT-4.3.3-13")
@@ -140,13 +161,14 @@ def test_will_is_published_after_its_delay_and_not_before(wires):
     topic, subscriber = wires.names("topic"), wires(keep_alive=0)
     subscriber.subscribe(topic, qos=1)
     will = Will(topic, b"gone", 1, properties=(("will_delay_interval", 1),))
-    wires(keep=True, will=will).cut()
+    dying = wires(keep=True, will=will)
     began = time.monotonic()
-    got = subscriber.must_get(1, within=1 / patience.factor + LATE)
+    dying.cut()
+    got = subscriber.must_get(1, within=1 / patience.factor + SWEEP)
     passed = time.monotonic() - began
     subscriber.note(f"measured: {passed:.2f} s for a delay of 1 s")
     assert [p.payload for p in got] == [b"gone"]
-    assert passed >= 0.9
+    assert passed >= 1 - EARLY
 
 
 @pytest.mark.normative("mqtt-5.0:MQTT-3.1.3-9")
@@ -155,8 +177,11 @@ def test_will_is_not_published_when_the_session_resumes_within_its_delay(wires):
     topic, client_id, subscriber = wires.names("topic"), wires.names.client_id(), wires(keep_alive=0)
     subscriber.subscribe(topic, qos=1)
     will = Will(topic, b"gone", 1, properties=(("will_delay_interval", 1),))
-    wires(client_id, keep=True, will=will).cut()
+    dying = wires(client_id, keep=True, will=will)
+    began = time.monotonic()
+    dying.cut()
     wires(client_id, keep=True)
+    in_time(began, 1)
     assert subscriber.quiet((1 + LATE) / patience.factor) == []
 
 
@@ -167,4 +192,11 @@ def test_will_is_published_when_the_session_expires_before_its_delay(wires):
     subscriber.subscribe(topic, qos=1)
     will = Will(topic, b"gone", 1, properties=(("will_delay_interval", 60),))
     wires(clean_start=True, properties={"session_expiry_interval": 1}, will=will).cut()
-    assert [p.payload for p in subscriber.must_get(1, within=1 / patience.factor + LATE)] == [b"gone"]
+    assert [p.payload for p in subscriber.must_get(1, within=1 / patience.factor + SWEEP)] == [b"gone"]
+
+
+def in_time(began, seconds):
+    """Raise Blocked where we did not do within ``seconds`` what had to be done by then: the machine is busy."""
+    passed = time.monotonic() - began
+    if passed >= seconds:
+        raise Blocked(f"we were late ourselves: {passed:.2f} s where {seconds} s were the limit")
