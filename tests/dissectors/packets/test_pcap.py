@@ -89,6 +89,22 @@ def test_simple_and_obsolete_packet_blocks(tmp_path: Path) -> None:
     assert packets == [Packet(0, bytes(10), 40, 1), Packet(5000, b"abcd", 9, 1)]
 
 
+@pytest.mark.parametrize("sign", [">", "<"])
+def test_comments_of_packets_and_blocks_that_nobody_knows_are_passed(tmp_path: Path, sign: str) -> None:
+    comment = struct.pack(sign + "HH", 1, 5) + b"hello" + bytes(3) + bytes(4)  # opt_comment, opt_endofopt
+    head = struct.pack(sign + "IIIII", 0, 0, 7, 4, 4)
+    octets = section(
+        sign,
+        interface(sign, 1, (1, b"a comment on the interface"), (2, b"eth0")),
+        block(sign, 6, head + b"abcd" + comment),
+        block(sign, 0x40000BAD, bytes(1000)),
+        block(sign, 0x7FFFFFFF, b""),
+        block(sign, 4, bytes(4)),  # name resolution
+        enhanced(sign, 0, TIME // 1000, DATA[0]),
+    )
+    assert read(tmp_path / "a", octets) == [Packet(7000, b"abcd", 4, 1), Packet(MICRO, DATA[0], 65, 1)]
+
+
 def test_what_is_written_is_read_again(tmp_path: Path) -> None:
     packets = [Packet(TIME + i, data, len(data) + 3, 101) for i, data in enumerate(DATA)]
     write_packets(tmp_path / "a", packets, 101, comment="why")
