@@ -7,6 +7,7 @@ import numpy as np
 from mqproof.loadtests.engine.tracker import value_of
 
 SHORT, FINE, COARSE = 10.0, 0.2, 1.0  # a stage that lasts less than this has moments of 0.2 s, others of 1 s
+MOST = 3600  # moments; where there would be more, two become one
 COUNTS = ("published", "delivered", "blocked")
 
 
@@ -26,21 +27,45 @@ class Timeline:
 
     def count(self, name: str, passed: float, count: int) -> None:
         """Count something that happened so many seconds after the start."""
-        self.counts[name][int(passed / self.step)] += count
+        moment = self._moment(passed)  # which may make others of the counts
+        self.counts[name][moment] += count
 
     def confirmed(self, passed: float, seconds: float) -> None:
         """Note how long a confirm took."""
-        moment = int(passed / self.step)
+        moment = self._moment(passed)
         self.slowest[moment] = max(self.slowest.get(moment, 0.0), seconds)
 
     def sampled(self, passed: float, buckets: Any) -> None:
         """Add the latencies since the last sample: an array of counts by bucket."""
-        held = self.latencies.setdefault(int(passed / self.step), Counter())
+        moment = self._moment(passed)
+        held = self.latencies.setdefault(moment, Counter())
         for index in np.flatnonzero(buckets):
             held[int(index)] += int(buckets[index])
 
+    def _moment(self, passed: float) -> int:
+        while int(passed / self.step) >= MOST:
+            self._fold()
+        return int(passed / self.step)
+
+    def _fold(self) -> None:
+        """Make one of each two moments: a run of days takes no more memory than one of an hour."""
+        folded = type(self)(self.step * 2)
+        for name, counts in self.counts.items():
+            for moment, count in counts.items():
+                folded.counts[name][moment // 2] += count
+        for moment, buckets in self.latencies.items():
+            folded.latencies.setdefault(moment // 2, Counter()).update(buckets)
+        for moment, seconds in self.slowest.items():
+            folded.slowest[moment // 2] = max(seconds, folded.slowest.get(moment // 2, 0.0))
+        self.step, self.counts = folded.step, folded.counts
+        self.latencies, self.slowest = folded.latencies, folded.slowest
+
     def merge(self, other: "Timeline") -> None:
-        """Add another worker's."""
+        """Add another worker's; the shorter moments of one of them become as long as the other's."""
+        while self.step < other.step:
+            self._fold()
+        while other.step < self.step:
+            other._fold()
         for name, counts in other.counts.items():
             self.counts[name].update(counts)
         for moment, buckets in other.latencies.items():

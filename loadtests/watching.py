@@ -16,6 +16,7 @@ from mqproof.loadtests.engine.wire import Broken, Scratch
 
 LOCAL = ("127.0.0.1", "::1", "localhost")
 NEXT_COUNT = 61.0  # seconds until a broker has published its counters anew ($SYS: every ten by default)
+MOST_SAMPLES = 7200
 LOOKS = 40  # at a process, between two looks for those below it
 ENOUGH_CONNECTIONS, ENOUGH_QUEUED = 50, 1000  # below them a difference in memory says nothing of each
 
@@ -36,7 +37,7 @@ class Watch:
         self._pipes: Pipes | None = None
         self._wire: AmqpWire | None = None
         self._began = time.monotonic()
-        self._mark = 0
+        self._every, self._looked = 1, 0  # every so many looks one is kept
         self._before: dict[str, float] = {}
         self._memory_before_open: float | None = None
         self._connections = 0
@@ -73,7 +74,7 @@ class Watch:
     def begin_stage(self, pipes: Pipes, connections: int) -> None:
         """Watch a stage that has opened so many connections and starts now."""
         self._pipes, self._connections = pipes, connections
-        self._began, self._mark = time.monotonic(), len(self.samples)
+        self._began, self.samples, self._every = time.monotonic(), [], 1
         self._spent = self._cpu_seconds()
         after = self._memory()
         self._before = {} if after is None else {"memory": after}
@@ -86,11 +87,11 @@ class Watch:
 
     def stage_rows(self) -> list[Sample]:
         """Return the samples of this stage, ``s`` in seconds after its start."""
-        return [{**sample, "s": sample["s"] - self._began} for sample in self.samples[self._mark :]]
+        return [{**sample, "s": sample["s"] - self._began} for sample in self.samples]
 
     def summary(self) -> dict[str, Any]:
         """Return what this stage cost: cores, CPU seconds, memory in octets, of each connection and queued message."""
-        rows = self.samples[self._mark :]
+        rows = self.samples
         found: dict[str, Any] = {}
         for name, key, pick in (
             ("cpu_cores_mean", "broker_cpu", _mean), ("our_cpu_cores_mean", "our_cpu", _mean),
@@ -155,8 +156,16 @@ class Watch:
     def _run(self) -> None:
         while True:
             self.now = self.sample()
-            self.samples.append(self.now)
+            self._keep(self.now)
             gevent.sleep(self._step)
+
+    def _keep(self, sample: Sample) -> None:
+        """Keep a sample of this stage; of a run of days every second, fourth, eighth."""
+        self._looked += 1
+        if self._looked % self._every == 0:
+            self.samples.append(sample)
+        if len(self.samples) >= MOST_SAMPLES:
+            self.samples, self._every = self.samples[1::2], 2 * self._every
 
     def sample(self) -> Sample:
         """Return one look at the broker, its moment ``s`` on the monotonic clock."""

@@ -24,7 +24,7 @@ from mqproof.loadtests.engine.spread import Spread
 from mqproof.loadtests.engine.timetable import Timetable
 from mqproof.loadtests.engine.tracker import LAST_BUCKET, Tracker, bucket
 from mqproof.loadtests.engine.traffic import Traffic
-from mqproof.loadtests.timeline import Timeline
+from mqproof.loadtests.timeline import COARSE, Timeline
 from mqproof.loadtests.tracing import Trace
 
 Report = Callable[[int, Any], None]  # messages published since the last one, and latencies: counts by bucket
@@ -225,7 +225,7 @@ class Stage:
 
     def _sample(self) -> None:
         while not self.stopping.is_set():
-            gevent.sleep(self.timeline.step)
+            gevent.sleep(min(COARSE, self.timeline.step))
             self._take_sample()
 
     def _take_sample(self) -> None:

@@ -117,7 +117,8 @@ def fleet(results: list[dict[str, Any]], total: Book) -> list[Figure]:
     found += figure("connections per second", _per_second(sums, "connect"), "1/s")
     seconds = sums.get("wire: device seconds")
     if seconds:
-        found += figure("octets per device and day on the wire", sums["wire: octets"] / seconds * DAY, "B")
+        a_day = sums["wire: octets"] / seconds * DAY
+        found += figure("octets per device and day on the wire, at this pace", a_day, "B")
     found += figure("time to connect, p99", _ms(total.latencies.get("connect"), 99), "ms")
     return found + broker(results)
 
