@@ -15,6 +15,7 @@ from mqproof.loadtests.settings import BadSettings, Settings
 pytestmark = pytest.mark.whole_run
 
 FAULTS = ("lost", "reordered", "corrupted", "unexpected", "confirmed_lost")
+REPEATING = ("worker-crash", "alerts-qos1")  # at least once is what these promise
 GENTLE = ("--rate", "300", "--duration", "1.4")
 CASES = [(name, protocol) for name, scenario in SCENARIOS.items() for protocol in scenario.protocols]
 
@@ -30,6 +31,7 @@ def load(*arguments: str) -> dict[str, Any]:
 def accounted(name: str, target: Target, folder: Path) -> dict[str, Any]:
     result = load(name, target.url, *GENTLE, "--out", str(folder))
     assert {fault: result["ledger"][fault] for fault in FAULTS} == dict.fromkeys(FAULTS, 0)
+    assert result["ledger"]["duplicated"] == 0 or name in REPEATING
     assert result["errors"] == {}
     assert result["metrics"]["delivered"] > 100
     assert result["metrics"]["latency_us"]["p50"] > 0
@@ -51,6 +53,19 @@ def test_scenario_on_rabbitmq_leaves_nothing_behind(name: str, rabbitmq: Any, tm
 @pytest.mark.parametrize("name", [name for name, protocol in CASES if protocol == "mqtt"])
 def test_scenario_on_mosquitto(name: str, mosquitto: LocalBroker, tmp_path: Path) -> None:
     accounted(name, mosquitto.target("mqtt"), tmp_path)
+
+
+@pytest.mark.parametrize(("broker", "protocol"), [("rabbitmq", "amqp"), ("mosquitto", "mqtt")])
+def test_welcome_email_on_real_brokers(
+    broker: str, protocol: str, request: pytest.FixtureRequest, tmp_path: Path
+) -> None:
+    target = request.getfixturevalue(broker).target(protocol)
+    options = ("--users", "4", "--workers", "4", "--duration", "2", "--out", str(tmp_path))
+    result = load("welcome-email", target.url, *options)
+    assert {fault: result["ledger"][fault] for fault in (*FAULTS, "duplicated")} == dict.fromkeys(
+        (*FAULTS, "duplicated"), 0
+    )
+    assert result["metrics"]["delivered"] == result["metrics"]["published"] > 20
 
 
 def test_workers_that_crash_in_mid_task_cost_repeats_and_no_message(embedded: LocalBroker, tmp_path: Path) -> None:
