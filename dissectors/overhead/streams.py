@@ -141,12 +141,22 @@ class Stream:
         elif self._skip >= count:
             self._skip -= count
             return
-        elif self.in_step and self.held and (size := self._size()) and size >= len(self.held) + count:
+        elif (size := self._known_size()) >= len(self.held) + count:
             self._skip = size - len(self.held) - count
         else:
             self.in_step = False
         self.sure = 0
         self._cut(len(self.held))
+
+    def _known_size(self) -> int:
+        """Return the size of the frame that is held in part, 0 where nothing tells it.
+
+        What was legal may not be any more: the other side may have said which version is spoken.
+        """
+        try:
+            return (self._size() if self.in_step and self.held else None) or 0
+        except Malformed:
+            return 0
 
     def forget(self) -> None:
         """Drop what is held, for lack of room."""

@@ -88,7 +88,7 @@ def start(name: str, seconds: int) -> Result:
             found = EXECUTED.search(line)
             executed = int(found[1]) if found else executed
             sys.stdout.write(line)
-        sys.stdout.flush()
+            sys.stdout.flush()
     if process.returncode and name == "golden":
         keep_last()
     return Result(name, executed, time.monotonic() - begun, used() - before, process.returncode == 0)

@@ -13,9 +13,10 @@ from mqproof.dissectors.mqtt.tables import Version
 from mqproof.dissectors.overhead.frames import Connection, Watcher
 from mqproof.dissectors.overhead.hops import NAME
 from mqproof.dissectors.overhead.selection import Selection, Tally
-from mqproof.dissectors.overhead.streams import HEAD, Seen
+from mqproof.dissectors.overhead.streams import HEAD, Carrier, Seen, Speech, Stream
 from mqproof.dissectors.overhead.timeline import Timeline
 from mqproof.dissectors.overhead.views import look
+from mqproof.dissectors.packets import state as w
 from mqproof.dissectors.packets.craft import BROKER, CLIENT, Conversation
 from mqproof.dissectors.packets.pcap import Packet, read_packets
 from mqproof.harness.workload import as_toml, parse
@@ -93,6 +94,17 @@ def test_a_packet_that_claims_256_megabytes_is_not_waited_for_with_memory() -> N
     packets += talk.say(CLIENT, b"\x30\xff\xff\xff\x7f\0\1t" + bytes(3 * HEAD))
     packets += talk.say(BROKER, b"\x20\x02\0\0")
     assert looked([Packet(number, data, len(data), 1) for number, data in enumerate(packets)])["groups"] == {}
+
+
+def test_a_hole_in_what_the_other_sides_version_makes_illegal() -> None:
+    """A PUBREL may repeat in MQTT 3.1; in the middle of one, the other side says that this is 5.0."""
+    speech = Speech(w.PLAIN_MQTT)
+    stream = Stream(speech, started=True)
+    stream.begin()
+    assert stream.feed(b"\x6a", Carrier(1, 0, 0, 1)) == []
+    speech.version = Version.V5_0
+    stream.lose(5)
+    assert not stream.in_step
 
 
 def test_long_topics_are_told_apart_and_not_kept_whole(scene: Any) -> None:
