@@ -169,7 +169,7 @@ client(
 client(
     "odd-identifiers-refused-without-closing", "4:3.1.3-9 5:3.1.3-8 5:3.2.2-7", "a refused identifier closes nothing",
     (Connect, Pingreq),
-    lambda packet, conn: refuse(conn) if isinstance(packet, Connect) and "y" * 99 in packet.client_id
+    lambda packet, conn: refuse(conn) if isinstance(packet, Connect) and "x" * 99 in packet.client_id
     else answer(conn, Pingresp()) if isinstance(packet, Pingreq) else None,
 )  # fmt: skip
 defects(
