@@ -65,7 +65,7 @@ def table_page(table: KillTable, targets: Iterable[str]) -> str:
         f"Against {', '.join(targets)}: {len(rows)} faults, "
         f"{killed} killed, {len(rows) - killed} not, {broad} overbroad. "
         f"{len(table.killers)} tests kill a fault, {len(table.immortal) or 'none'} of those that ran kills nothing"
-        + (f" ({len(table.elsewhere)} kill defects of the embedded brokers only)." if table.elsewhere else "."),
+        + (f" ({len(table.elsewhere)} kill faults of the embedded brokers only)." if table.elsewhere else "."),
         "",
         "| fault | result | killed by |",
         "|---|---|---|",

@@ -107,7 +107,7 @@ def test_page_lists_the_tests_that_no_fault_kills() -> None:
 def test_page_counts_the_tests_that_only_defects_of_the_embedded_brokers_kill() -> None:
     made = table(record("t", "rabbitmq", "conforms"), record("t", "rabbitmq~a-fault", "deviates"))
     made.elsewhere = ["idle"]
-    assert "none of those that ran kills nothing (1 kill defects of the embedded brokers only)." in table_page(made, [])
+    assert "none of those that ran kills nothing (1 kill faults of the embedded brokers only)." in table_page(made, [])
 
 
 def test_sanity_tests_need_no_fault() -> None:
