@@ -11,7 +11,7 @@ from mqproof.harness.plugin.accusation import Outcome, classify, comparison, see
 from mqproof.harness.plugin.fixtures import transcripts_key
 from mqproof.harness.plugin.judge import Judgement, judge
 from mqproof.harness.plugin.known import Known, known_deviations
-from mqproof.harness.plugin.presence import seen_with
+from mqproof.harness.plugin.presence import AFFECTED, seen_with
 from mqproof.harness.plugin.selection import NO_TARGET, claims, target_name
 from mqproof.harness.plugin.state import state_of
 from mqproof.harness.run import write_atomically
@@ -125,8 +125,11 @@ class Running:
         if isinstance(error, Untested):
             record.outcome = Outcome(Verdict.UNTESTED, str(error))
             raise _skip(str(error)) from None
-        record.outcome = self._outcome(item, error, phase)
+        record.outcome = classify(error, item, phase, seen.last)
         judgement = self._judge(item, record)
+        if judgement.outcome in AFFECTED:  # what is known accuses nobody: whether the broker is there need not be asked
+            record.outcome = self._with_presence(item, record.outcome)
+            judgement = self._judge(item, record)
         if judgement.fails:
             raise error
         reason = f"{judgement.outcome}: {record.outcome.reason}"
@@ -134,9 +137,9 @@ class Running:
             raise _skip(reason) from None
         raise pytest.xfail.Exception(reason) from error
 
-    def _outcome(self, item: pytest.Item, error: BaseException, phase: str) -> Outcome:
+    def _with_presence(self, item: pytest.Item, outcome: Outcome) -> Outcome:
         target = self.state.target(str(target_name(item)))
-        return seen_with(classify(error, item, phase, seen.last), target, item.stash.get(transcripts_key, []))
+        return seen_with(outcome, target, item.stash.get(transcripts_key, []))
 
     def _judge(self, item: pytest.Item, record: Record) -> Judgement:
         known = self._known_deviations(str(target_name(item)))

@@ -17,7 +17,9 @@ import pytest
 from mqproof.harness.plugin.accusation import keep_comparison
 from mqproof.harness.plugin.admission import admit
 from mqproof.harness.plugin.fixtures import Cleanup, Names
+from mqproof.harness.plugin.known import Known, known_deviations
 from mqproof.harness.plugin.presence import require_there
+from mqproof.harness.plugin.running import test_id
 from mqproof.harness.plugin.state import state_of
 from mqproof.harness.targets.target import Target
 from mqproof.harness.verdicts import Unsupported, Untested
@@ -51,6 +53,7 @@ class Conversations:
     pool: ThreadPoolExecutor = field(default_factory=lambda: ThreadPoolExecutor(THREADS, "ahead"))
     begun: dict[str, tuple[Future[None], list[Transcript]]] = field(default_factory=dict)
     targets: set[str] = field(default_factory=set)
+    known: dict[str, tuple[Known, ...]] = field(default_factory=dict)  # by target
 
     def begin_all(self, session: pytest.Session, target: Target) -> None:
         """Begin the conversations of all items for this target that have not begun yet.
@@ -77,11 +80,13 @@ class Conversations:
         test = item.function.conversation
         given = {name: value for name, value in item.callspec.params.items() if name in signature(test).parameters}
 
+        is_known = self.is_known(item, target)
+
         def converse() -> None:
             cleanup = Cleanup()
             least_patience.set(1.0)
             try:
-                with settled(target, transcripts):
+                with settled(target, transcripts, is_known=is_known):
                     wires = self.make_wires(target, lambda kind: make_name(f"{kind}-{label}"), cleanup, transcripts)
                     test(wires, **given)
             finally:
@@ -90,6 +95,12 @@ class Conversations:
         if set(signature(test).parameters) - set(given) != {"wires"}:
             raise TypeError(f"{item.nodeid}: a test that runs ahead has no fixture but wires")
         self.begun[item.nodeid] = self.pool.submit(converse), transcripts
+
+    def is_known(self, item: Any, target: Target) -> bool:
+        """Whether a profile of the target knows of a deviation in this test."""
+        if target.name not in self.known:
+            self.known[target.name] = known_deviations(target)
+        return any(each.covers(each.statement, test_id(item)) for each in self.known[target.name])
 
     def result(self, item: pytest.Item, transcripts: list[Transcript]) -> Callable[[], None]:
         """Return what waits for the item's conversation and raises what it raised."""
@@ -107,16 +118,18 @@ class Conversations:
 
 
 @contextmanager
-def settled(target: Target, transcripts: list[Transcript]) -> Iterator[None]:
+def settled(target: Target, transcripts: list[Transcript], *, is_known: bool = False) -> Iterator[None]:
     """Settle what a failure says while it is fresh: until it is judged, others fail and the broker may have gone.
 
-    Raises Blocked in the failure's place where the broker takes no connection any more.
+    Raises Blocked in the failure's place where the broker takes no connection any more, and accuses it: not where
+    ``is_known``.
     """
     try:
         yield
     except Exception as error:
         keep_comparison(error)
-        require_there(error, target, transcripts)
+        if not is_known:
+            require_there(error, target, transcripts)
         raise
 
 

@@ -13,8 +13,6 @@ from typing import Any
 
 import pytest
 from mqproof.harness.plugin.fixtures import Cleanup, Names
-from mqproof.harness.plugin.known import Known, known_deviations
-from mqproof.harness.plugin.running import test_id
 from mqproof.harness.plugin.selection import MQTT_SPECS
 from mqproof.harness.plugin.state import state_of
 from mqproof.harness.targets.profile import is_serial
@@ -54,7 +52,6 @@ class MqttConversations(Conversations):
         super().__init__(make_wires, pool=ThreadPoolExecutor(THREADS, "ahead"))
         self.short = ThreadPoolExecutor(FEW, "ahead")
         self.again: dict[str, Converse] = {}  # by item: what holds it again
-        self.known: dict[str, tuple[Known, ...]] = {}  # by target
 
     def end(self) -> None:
         """Drop what has not begun."""
@@ -67,19 +64,14 @@ class MqttConversations(Conversations):
         if again is not None and item.nodeid not in self.begun:
             return lambda: again(transcripts)
         wait = super().result(item, transcripts)
-        known = self.known[item.callspec.params["target"]]  # type: ignore[attr-defined]
-        if again is None or any(each.covers(each.statement, test_id(item)) for each in known):
+        target = state_of(item.config).target(item.callspec.params["target"])  # type: ignore[attr-defined]
+        if again is None or self.is_known(item, target):
             return wait
         return lambda: confirmed(wait, lambda: self._repeat(again, transcripts))
 
     def _repeat(self, again: Converse, transcripts: list[Transcript]) -> None:
         transcripts.clear()
         again(transcripts)
-
-    def begin_all(self, session: pytest.Session, target: Target) -> None:
-        """Begin the conversations of all items for this target that have not begun yet."""
-        self.known.setdefault(target.name, known_deviations(target))
-        super().begin_all(session, target)
 
     def _begin(self, item: Any, target: Target) -> None:
         transcripts: list[Transcript] = []
@@ -88,11 +80,12 @@ class MqttConversations(Conversations):
         params = item.callspec.params
         asked = signature(test).parameters.keys()
         version = MQTT_SPECS[params["version"]]
+        is_known = self.is_known(item, target)
 
         def converse(said: list[Transcript]) -> None:
             cleanup = Cleanup()
             try:
-                with settled(target, said):
+                with settled(target, said, is_known=is_known):
                     wires = self.make_wires(target, version, names, cleanup, said)
                     test(**{name: params[name] if name in params else given(name, wires) for name in asked})
             finally:

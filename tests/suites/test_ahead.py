@@ -65,6 +65,11 @@ def test_failure_on_a_broker_that_is_there_stays_what_it_is(listening):
         raise Deviation("a PUBACK", "the broker closed the connection", None)
 
 
+def test_what_is_known_stays_known_whether_or_not_anybody_listens(absent):
+    with pytest.raises(Deviation), settled(absent, heard(), is_known=True):
+        raise Deviation("a PUBACK", "the broker closed the connection", None)
+
+
 @pytest.mark.parametrize("error", [Unsupported("no QoS 2"), Untested("not said")])
 def test_what_says_nothing_of_the_broker_is_not_asked_again(absent, error):
     with pytest.raises(type(error)), settled(absent, heard()):
