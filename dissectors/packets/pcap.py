@@ -255,7 +255,7 @@ class Source:
                 base, exponent = (2, value[0] & 127) if value[0] & 128 else (10, value[0])
             elif code == 14 and len(value) == 8:  # if_tsoffset
                 offset = struct.unpack(sign + "q", value)[0]
-        if exponent > (12 if base == 10 else 62) or abs(offset) > 1 << 33:
+        if exponent > (12 if base == 10 else 62) or abs(offset) > w.LAST_SECOND:
             self._stop(self.base + int(s[w.POS]), "an interface with a clock finer than picoseconds or out of all time")
             return False
         row = w.IFACES + number * w.IFACE_WORDS

@@ -109,7 +109,7 @@ def packet_block(buf: Octets, at: int, end: int, kind: int, size: int, s: Words)
 
 
 def timestamp(high: int, low: int, iface: int, s: Words) -> int:
-    """Return nanoseconds since 1970 for a pcapng timestamp in the interface's units."""
+    """Return nanoseconds since 1970 for a pcapng timestamp in the interface's units, at most those of LAST_SECOND."""
     ticks = (high & 0x7FFFFFFF) << 32 | low
     power = s[iface + w.I_POWER]
     if power == 0:
@@ -122,4 +122,4 @@ def timestamp(high: int, low: int, iface: int, s: Words) -> int:
             part >>= power - 30
             power = 30
         part = part * 1_000_000_000 >> power
-    return (seconds + s[iface + w.I_OFFSET]) * 1_000_000_000 + part
+    return (min(seconds, w.LAST_SECOND) + s[iface + w.I_OFFSET]) * 1_000_000_000 + part

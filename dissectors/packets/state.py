@@ -77,6 +77,7 @@ PCAP_MODIFIED: Final = 3
 # Interfaces of a capture: link type; how timestamps become nanoseconds (POWER: of two, 0: decimal); snap length.
 MAX_IFACES: Final = 256
 IFACE_WORDS: Final = 8
+LAST_SECOND: Final = 1 << 32  # of a clock and of its offset (the year 2106): their sum in nanoseconds has 64 bits
 I_LINKTYPE, I_MULTIPLY, I_DIVIDE, I_POWER, I_OFFSET, I_SNAP = range(6)
 IFACES: Final = REGISTERS
 ACC: Final = IFACES + MAX_IFACES * IFACE_WORDS  # octets: [class][layer]
