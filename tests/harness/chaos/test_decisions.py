@@ -100,7 +100,7 @@ def test_phases_follow_one_another(tmp_path: Path) -> None:
         ('[[fault]]\nname = "bandwidth"\nrate = "0"', "is no rate"),
         ('[[phase]]\nfaults = []\n[[phase]]\nfor = "1s"', "phase 1 needs for"),
         ('[[phase]]\nfor = "1s"\nfaults = ["latency"]', "write faults ="),
-        ("[[", "cannot be read"),
+        ("[[", "is no scenario: "),
     ],
 )
 def test_what_cannot_be_played_is_refused_in_one_line(tmp_path: Path, text: str, says: str) -> None:
