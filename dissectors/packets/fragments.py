@@ -85,14 +85,18 @@ def same_datagram(buf: Octets, g: int, s: Words) -> int:
 
 
 def same_octets(buf: Octets, have: int, g: int, s: Words, m: Octets) -> int:
-    """Return whether the fragment's octets are those that the whole datagram has in their place."""
+    """Return whether no octet of the fragment differs from what was captured in its place of the whole datagram."""
     start = s[w.FRAGMENT_OFFSET]
     if start + have > s[g + w.G_TOTAL]:
         return 0
-    base = payload_of(g) + start
-    for i in range(have):
-        if m[base + i] != buf[s[w.L4] + i]:
-            return 0
+    base = payload_of(g)
+    for i in range(s[g + w.G_COUNT]):
+        piece = g + w.G_PIECES + i * w.PIECE_WORDS
+        begins = max(start, s[piece + w.PIECE_START])
+        ends = min(start + have, s[piece + w.PIECE_START] + s[piece + w.PIECE_HAVE])  # the rest was cut off: unknown
+        for at in range(begins, ends):
+            if m[base + at] != buf[s[w.L4] + at - start]:
+                return 0
     return 1
 
 

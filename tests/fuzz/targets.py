@@ -87,6 +87,7 @@ def walked(data: bytes, engine: Any, *, stutter: bool = False) -> Any:
 def agree(data: bytes, *, views: bool = False) -> None:
     """A pcap or pcapng file: one account, compiled or not, whole or piece by piece; the slow reading gets through."""
     account = walked(data, Cleared(), stutter=True)
+    assert account == walked(data, Cleared())  # in the memory that the first reading left
     if compiled.available():
         assert account == walked(data, compiled.Compiled())
     if views:

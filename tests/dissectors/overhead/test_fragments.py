@@ -136,13 +136,14 @@ def test_an_overlap_makes_the_datagram_worthless(account: Accounting, version: i
 
 
 @VERSIONS
-def test_an_identification_that_is_used_again_begins_anew(account: Accounting, version: int) -> None:
+@pytest.mark.parametrize("cut", [9000, 600])
+def test_an_identification_that_is_used_again_begins_anew(account: Accounting, version: int, cut: int) -> None:
     conversation = talk(version)
     packets = opened(conversation)
     for number in range(5):
         message = mqtt.encode(Publish("a/b", bytes([number]) * 4000), Version.V3_1_1)
         packets += fragments(*conversation.say(CLIENT, message, size=9000))
-    result = account(packets)
+    result = account(packets, cut=cut)
     assert published(result) == 5
     assert result["tcp"]["fragments_repeated"] == 0
 
@@ -172,6 +173,27 @@ def test_snapped_fragments_give_what_is_there_before_the_cut(account: Accounting
     header = 14 + (20 if version == 4 else 48)
     assert result["bytes"]["by_layer"]["undecoded"] == 2 * (600 - header) + min(600, 4028 - 3 * SIZE + header) - header
     assert result["tcp"]["gaps"] == result["tcp"]["datagrams_given_up"] == 0
+
+
+@VERSIONS
+@pytest.mark.parametrize("memory", ["of an empty analyzer", "that has seen the octets"])
+def test_what_the_snap_length_cut_off_is_equal_to_nothing_and_contradicts_nothing(
+    tmp_path: Path, scene: Parts, memory: str
+) -> None:
+    """The copy's octets are compared with those that were captured, not with what stood in their place before."""
+    opening, pieces = scene
+    engine = Plain()
+    if memory == "that has seen the octets":
+        stamped(tmp_path / "whole", [*opening, *pieces])
+        analyze(str(tmp_path / "whole"), engine=engine)
+        engine.s = Plain().s
+    cuts = [*opening, pieces[0], pieces[1][:600], *pieces[2:], pieces[1]]
+    sizes = [*map(len, [*opening, *pieces]), len(pieces[1])]
+    packets = [Packet(i * 1000, data, size, 1) for i, (data, size) in enumerate(zip(cuts, sizes, strict=True))]
+    write_packets(tmp_path / "cut", packets, 1)
+    result = as_json(analyze(str(tmp_path / "cut"), engine=engine))
+    assert (result["tcp"]["fragments_repeated"], result["tcp"]["datagrams_given_up"]) == (1, 0)
+    assert result["bytes"]["by_purpose"]["retransmission"] == len(pieces[1])
 
 
 def test_fragments_out_of_order_among_segments_out_of_order(account: Accounting) -> None:
