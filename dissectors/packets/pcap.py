@@ -13,6 +13,7 @@ import struct
 import subprocess
 import sys
 import threading
+import zlib
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -75,7 +76,8 @@ class Source:
         while self.end < 4 and self._read():
             pass
         if self.end == 0:
-            raise CaptureError(f"{self.name} is empty")
+            why = f": {self.notes.stopped_why}" if self.notes.stopped_why else ""
+            raise CaptureError(f"{self.name} is empty{why}")
         magic = bytes(self.buffer[:4])
         s[w.SKIP] = 0
         s[w.POS] = 0
@@ -182,7 +184,7 @@ class Source:
         try:
             read = getattr(self._file, "readinto1", None) or self._file.readinto  # type: ignore[attr-defined]
             count = read(view)
-        except (OSError, EOFError) as error:
+        except (OSError, EOFError, zlib.error) as error:
             self._stop(self.base + self.end, f"reading failed: {error}")
             return False
         finally:

@@ -197,6 +197,15 @@ def test_compressed_files_that_are_cut_off(tmp_path: Path) -> None:
     assert notes.stopped_at is not None
 
 
+def test_compressed_files_that_are_damaged(tmp_path: Path) -> None:
+    octets = bytearray(gzip.compress(pcap("<", 0xA1B2C3D4, 1000)))
+    octets[10] |= 0b110  # a block of a kind that deflate does not have
+    path = tmp_path / "a"
+    path.write_bytes(octets)
+    with pytest.raises(CaptureError, match="is empty: reading failed: Error -3 while decompressing"):
+        list(read_packets(path))
+
+
 def test_standard_input(monkeypatch: pytest.MonkeyPatch) -> None:
     class Stdin:
         buffer = io.BytesIO(pcap("<", 0xA1B2C3D4, 1000))
