@@ -241,4 +241,5 @@ def _environment(folder: Path, node: str, port: int, dist: int) -> dict[str, str
         RABBITMQ_SERVER_START_ARGS=f"-sname {node} {alone} -kernel inet_dist_use_interface {{127,0,0,1}} "
         "-kernel dist_auto_connect never",
         RABBITMQ_CTL_ERL_ARGS=f"{alone} -dist_listen false",  # the one port is the server's
+        ERL_FLAGS="-start_epmd false",  # of what rabbitmqctl itself starts to have a port mapper
     )
