@@ -40,8 +40,9 @@ check: $(VENV)/.installed-dev lint
 	$(PYTEST) -q -n $(WORKERS) --ignore=tests/benchmarks -m "not real_broker and not wheel and not whole_run and not slow and not further_case"
 
 bench: $(VENV)/.installed-dev
-	$(PYTEST) -q -p no:randomly tests/benchmarks
 	$(BIN)/python tests/benchmarks/bench_analyze.py
+	$(BIN)/python tests/benchmarks/bench_load.py 5
+	$(BIN)/python tests/benchmarks/bench_report.py
 
 docs: $(VENV)/.installed-dev
 	$(BIN)/python -m mqproof.harness.cli.reference docs/reference
@@ -58,7 +59,7 @@ lint: $(VENV)/.installed-dev $(NAMESPACE)
 docs/overhead.md: $(VENV)/.installed-dev $(wildcard captures/*overhead*.pcapng)
 	$(BIN)/python captures/overhead.py page
 
-# The measurements of docs/conformance/amqp-0-9-1.md, on a quiet machine, and the page; half an hour.
+# The measurements of docs/conformance/amqp-0-9-1.md, on a quiet machine, and the page; ten minutes.
 conformance-amqp: $(VENV)/.installed-dev
 	@rm -rf $(CONFORMANCE)-amqp
 	-$(BIN)/mqproof stability rabbitmq --suite amqp --runs 10 --out $(CONFORMANCE)-amqp/1-rabbitmq
@@ -67,7 +68,7 @@ conformance-amqp: $(VENV)/.installed-dev
 	-$(BIN)/mqproof test embedded-amqp --suite recovery --out $(CONFORMANCE)-amqp/4-embedded-recovery
 	$(BIN)/mqproof conformance $(CONFORMANCE)-amqp/* --spec amqp-0-9-1 -o docs/conformance/amqp-0-9-1.md
 
-# The same of docs/conformance/mqtt.md; twenty minutes.
+# The same of docs/conformance/mqtt.md; a quarter of an hour.
 conformance-mqtt: $(VENV)/.installed-dev
 	@rm -rf $(CONFORMANCE)-mqtt
 	-$(BIN)/mqproof stability mosquitto --suite mqtt --runs 10 --out $(CONFORMANCE)-mqtt/1-mosquitto

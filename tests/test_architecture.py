@@ -126,3 +126,8 @@ def test_the_plugin_imports_nothing_of_ours_until_a_broker_is_named(tmp_path: Pa
     command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", str(tmp_path)]
     done = subprocess.run(command, capture_output=True, text=True, timeout=60, cwd=tmp_path, check=False)
     assert done.returncode == 0, done.stdout
+
+
+def test_make_bench_runs_every_benchmark() -> None:
+    recipe = (ROOT / "Makefile").read_text().partition("\nbench:")[2].partition("\n\n")[0]
+    assert [path for path in (ROOT / "tests/benchmarks").glob("bench_*.py") if path.name not in recipe] == []

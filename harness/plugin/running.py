@@ -10,7 +10,6 @@ from mqproof.harness.evidence import as_text, masked, masked_data, save_transcri
 from mqproof.harness.plugin.accusation import Outcome, classify, comparison, seen
 from mqproof.harness.plugin.fixtures import transcripts_key
 from mqproof.harness.plugin.judge import Judgement, judge
-from mqproof.harness.plugin.known import Known, known_deviations
 from mqproof.harness.plugin.presence import AFFECTED, seen_with
 from mqproof.harness.plugin.selection import NO_TARGET, claims, target_name
 from mqproof.harness.plugin.state import state_of
@@ -44,7 +43,6 @@ class Running:
         self.config = config
         self.state = state_of(config)
         self.secrets: tuple[str, ...] = ()
-        self._known: dict[str, tuple[Known, ...]] = {}
 
     @pytest.hookimpl(trylast=True)
     def pytest_collection_finish(self, session: pytest.Session) -> None:
@@ -142,15 +140,10 @@ class Running:
         return seen_with(outcome, target, item.stash.get(transcripts_key, []))
 
     def _judge(self, item: pytest.Item, record: Record) -> Judgement:
-        known = self._known_deviations(str(target_name(item)))
+        known = self.state.known(str(target_name(item)))
         should = self.state.fail_on_should
         record.judgement = judge(claims(item), record.outcome, known, record.test, fail_on_should=should)
         return record.judgement
-
-    def _known_deviations(self, name: str) -> tuple[Known, ...]:
-        if name not in self._known:
-            self._known[name] = known_deviations(self.state.target(name))
-        return self._known[name]
 
     def _note_plain_skip(self, record: Record, reason: str) -> None:
         if record.outcome.verdict is Verdict.CONFORMS:  # a skip mark of pytest's own, seen before our hooks

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from mqproof.harness.plugin.known import Known, known_deviations
 from mqproof.harness.targets.target import Target
 
 
@@ -30,6 +31,7 @@ class Mqproof:
     worker: str = "main"
     resources: ExitStack = field(default_factory=ExitStack)
     counter: int = 0
+    _known: dict[str, tuple[Known, ...]] = field(default_factory=dict)
 
     def target(self, name: str) -> Target:
         """Return the target with this name. Raises KeyError."""
@@ -37,6 +39,12 @@ class Mqproof:
             if target.name == name:
                 return target
         raise KeyError(name)
+
+    def known(self, name: str) -> tuple[Known, ...]:
+        """Return the known deviations of the target with this name. Raises KeyError and BadProfile."""
+        if name not in self._known:
+            self._known[name] = known_deviations(self.target(name))
+        return self._known[name]
 
     def next_number(self) -> int:
         """Return a number that this process has not used before."""

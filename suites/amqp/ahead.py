@@ -17,7 +17,6 @@ import pytest
 from mqproof.harness.plugin.accusation import keep_comparison
 from mqproof.harness.plugin.admission import admit
 from mqproof.harness.plugin.fixtures import Cleanup, Names
-from mqproof.harness.plugin.known import Known, known_deviations
 from mqproof.harness.plugin.presence import require_there
 from mqproof.harness.plugin.running import test_id
 from mqproof.harness.plugin.state import state_of
@@ -53,7 +52,6 @@ class Conversations:
     pool: ThreadPoolExecutor = field(default_factory=lambda: ThreadPoolExecutor(THREADS, "ahead"))
     begun: dict[str, tuple[Future[None], list[Transcript]]] = field(default_factory=dict)
     targets: set[str] = field(default_factory=set)
-    known: dict[str, tuple[Known, ...]] = field(default_factory=dict)  # by target
 
     def begin_all(self, session: pytest.Session, target: Target) -> None:
         """Begin the conversations of all items for this target that have not begun yet.
@@ -79,8 +77,7 @@ class Conversations:
         make_name = Names(state_of(item.config))
         test = item.function.conversation
         given = {name: value for name, value in item.callspec.params.items() if name in signature(test).parameters}
-
-        is_known = self.is_known(item, target)
+        is_known = has_known(item, target)
 
         def converse() -> None:
             cleanup = Cleanup()
@@ -95,12 +92,6 @@ class Conversations:
         if set(signature(test).parameters) - set(given) != {"wires"}:
             raise TypeError(f"{item.nodeid}: a test that runs ahead has no fixture but wires")
         self.begun[item.nodeid] = self.pool.submit(converse), transcripts
-
-    def is_known(self, item: Any, target: Target) -> bool:
-        """Whether a profile of the target knows of a deviation in this test."""
-        if target.name not in self.known:
-            self.known[target.name] = known_deviations(target)
-        return any(each.covers(each.statement, test_id(item)) for each in self.known[target.name])
 
     def result(self, item: pytest.Item, transcripts: list[Transcript]) -> Callable[[], None]:
         """Return what waits for the item's conversation and raises what it raised."""
@@ -131,6 +122,11 @@ def settled(target: Target, transcripts: list[Transcript], *, is_known: bool = F
         if not is_known:
             require_there(error, target, transcripts)
         raise
+
+
+def has_known(item: pytest.Item, target: Target) -> bool:
+    """Whether a profile of the target knows of a deviation in this test."""
+    return any(each.covers(each.statement, test_id(item)) for each in state_of(item.config).known(target.name))
 
 
 def _is_admitted(item: pytest.Item) -> bool:

@@ -19,7 +19,7 @@ from mqproof.harness.targets.profile import is_serial
 from mqproof.harness.targets.target import Target
 from mqproof.harness.verdicts import Blocked, Deviation, Unsupported, Untested
 from mqproof.harness.wires.base import Transcript
-from mqproof.suites.amqp.ahead import Conversations, ahead, is_ahead, settled
+from mqproof.suites.amqp.ahead import Conversations, ahead, has_known, is_ahead, settled
 
 __all__ = ["MqttConversations", "MqttNames", "ahead", "is_ahead"]
 THREADS = 64
@@ -65,7 +65,7 @@ class MqttConversations(Conversations):
             return lambda: again(transcripts)
         wait = super().result(item, transcripts)
         target = state_of(item.config).target(item.callspec.params["target"])  # type: ignore[attr-defined]
-        if again is None or self.is_known(item, target):
+        if again is None or has_known(item, target):
             return wait
         return lambda: confirmed(wait, lambda: self._repeat(again, transcripts))
 
@@ -80,7 +80,7 @@ class MqttConversations(Conversations):
         params = item.callspec.params
         asked = signature(test).parameters.keys()
         version = MQTT_SPECS[params["version"]]
-        is_known = self.is_known(item, target)
+        is_known = has_known(item, target)
 
         def converse(said: list[Transcript]) -> None:
             cleanup = Cleanup()

@@ -220,7 +220,7 @@ def _password_hash(password: str) -> str:
 
 def _environment(folder: Path, node: str, port: int, dist: int) -> dict[str, str]:
     """Return an environment in which neither server nor tools touch anything outside ``folder``."""
-    alone = f"-start_epmd false -erl_epmd_port {dist}"
+    alone = f"-erl_epmd_port {dist}"
     return environment(
         HOME=str(folder),
         RABBITMQ_ALLOW_INPUT="1",  # then the script becomes the Erlang machine instead of waiting for it
@@ -241,5 +241,5 @@ def _environment(folder: Path, node: str, port: int, dist: int) -> dict[str, str
         RABBITMQ_SERVER_START_ARGS=f"-sname {node} {alone} -kernel inet_dist_use_interface {{127,0,0,1}} "
         "-kernel dist_auto_connect never",
         RABBITMQ_CTL_ERL_ARGS=f"{alone} -dist_listen false",  # the one port is the server's
-        ERL_FLAGS="-start_epmd false",  # of what rabbitmqctl itself starts to have a port mapper
+        ERL_FLAGS="-start_epmd false",  # of all: also of what rabbitmqctl starts in order to have a port mapper
     )
