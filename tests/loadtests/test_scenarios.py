@@ -17,6 +17,9 @@ pytestmark = pytest.mark.whole_run
 FAULTS = ("lost", "reordered", "corrupted", "unexpected", "confirmed_lost")
 REPEATING = ("worker-crash", "alerts-qos1")  # at least once is what these promise
 GENTLE = ("--rate", "300", "--duration", "1.4")
+# Mosquitto 2.0.11 answers 200 QoS 2 messages that come at once and delivers 20, and a paced publisher that was held
+# up by a busy machine sends at once what has become due.
+FEW_IN_FLIGHT = ("--max-unconfirmed", "16")
 CASES = [(name, protocol) for name, scenario in SCENARIOS.items() for protocol in scenario.protocols]
 
 
@@ -28,8 +31,8 @@ def load(*arguments: str) -> dict[str, Any]:
     return result
 
 
-def accounted(name: str, target: Target, folder: Path) -> dict[str, Any]:
-    result = load(name, target.url, *GENTLE, "--out", str(folder))
+def accounted(name: str, target: Target, folder: Path, *options: str) -> dict[str, Any]:
+    result = load(name, target.url, *GENTLE, *options, "--out", str(folder))
     assert {fault: result["ledger"][fault] for fault in FAULTS} == dict.fromkeys(FAULTS, 0)
     assert result["ledger"]["duplicated"] == 0 or name in REPEATING
     assert result["errors"] == {}
@@ -52,7 +55,7 @@ def test_scenario_on_rabbitmq_leaves_nothing_behind(name: str, rabbitmq: Any, tm
 
 @pytest.mark.parametrize("name", [name for name, protocol in CASES if protocol == "mqtt"])
 def test_scenario_on_mosquitto(name: str, mosquitto: LocalBroker, tmp_path: Path) -> None:
-    accounted(name, mosquitto.target("mqtt"), tmp_path)
+    accounted(name, mosquitto.target("mqtt"), tmp_path, *FEW_IN_FLIGHT)
 
 
 @pytest.mark.parametrize(("broker", "protocol"), [("rabbitmq", "amqp"), ("mosquitto", "mqtt")])
@@ -77,7 +80,7 @@ def test_workers_that_crash_in_mid_task_cost_repeats_and_no_message(embedded: Lo
 
 @pytest.mark.parametrize("name", ["alerts-qos1", "billing-qos2"])
 def test_publishers_that_reconnect_lose_nothing(name: str, mosquitto: LocalBroker, tmp_path: Path) -> None:
-    result = accounted(name, mosquitto.target("mqtt"), tmp_path)
+    result = accounted(name, mosquitto.target("mqtt"), tmp_path, *FEW_IN_FLIGHT)
     assert result["counts"]["publishers reconnected"] >= 4
     if name == "billing-qos2":
         assert result["ledger"]["duplicated"] == 0
