@@ -9,9 +9,8 @@ from typing import Final
 
 from mqproof.dissectors.amqp.codec import Frame
 from mqproof.dissectors.mqtt.tables import Version
-from mqproof.dissectors.packets import state as w
-from mqproof.dissectors.packets.links import IPPROTO_TCP, find_network, find_transport
-from mqproof.dissectors.packets.pcap import Packet, read_packets
+from mqproof.dissectors.packets.opening import Opener, TcpPacket
+from mqproof.dissectors.packets.pcap import read_packets
 from mqproof.harness.choose_devices import AmqpDevice, Device, MqttDevice, NoAnswer, device
 from mqproof.harness.recording.record import record
 from mqproof.harness.targets.target import Target
@@ -161,10 +160,10 @@ def _first_publish(sender: Device, flow: Flow) -> bytes:
 def _phases(file: Path, port: int, begin: int, marks: _Marks) -> list[Phase]:
     """Add up the packets of the connection that has this port, phase by phase."""
     sums = {name: [0, 0, 0] for name, _ in marks.ends}
-    for moment, segment_port, octets, stream in _segments(file):
+    for moment, segment_port, segment in _segments(file):
         if segment_port == port:
             name = next((name for name, end in marks.ends if moment <= end), marks.ends[-1][0])
-            for index, value in enumerate((octets, 1, stream)):
+            for index, value in enumerate((segment.ip_octets, segment.packets, segment.length)):
                 sums[name][index] += value
     found = []
     for name, (octets, packets, stream) in sums.items():
@@ -173,28 +172,14 @@ def _phases(file: Path, port: int, begin: int, marks: _Marks) -> list[Phase]:
     return found
 
 
-def _segments(file: Path) -> Iterator[tuple[int, int, int, int]]:
-    """Yield time, the client's port, IP octets and TCP payload octets of each segment."""
-    registers = [0] * w.REGISTERS
+def _segments(file: Path) -> Iterator[tuple[int, int, TcpPacket]]:
+    """Yield time, each of the two ports, and the TCP packet."""
+    opener = Opener()
     for packet in read_packets(file):
-        found = _segment(packet, registers)
+        found = opener.tcp(packet)
         if found is not None:
-            source, sink, octets, stream = found
-            for port in (source, sink):
-                yield packet.time, port, octets, stream
-
-
-def _segment(packet: Packet, s: list[int]) -> tuple[int, int, int, int] | None:
-    data = bytearray(packet.data)
-    s[w.R_AT], s[w.R_ORIGINAL] = 0, packet.original
-    if not find_network(data, 0, len(data), packet.linktype, s) or not find_transport(data, len(data), s):
-        return None
-    if s[w.IP_PROTOCOL] != IPPROTO_TCP:
-        return None
-    tcp = s[w.L4]
-    source, sink = int.from_bytes(data[tcp : tcp + 2]), int.from_bytes(data[tcp + 2 : tcp + 4])
-    stream = s[w.L4_END] - tcp - (data[tcp + 12] >> 4) * 4
-    return source, sink, s[w.L4_END] - s[w.L3], stream
+            for end in (found.source, found.sink):
+                yield packet.time, int.from_bytes(end[-2:]), found
 
 
 def memory_of(pids: Sequence[int]) -> int | None:

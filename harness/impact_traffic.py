@@ -13,8 +13,7 @@ from typing import Any, Final
 from mqproof.dissectors.amqp.codec import Decoder as AmqpDecoder
 from mqproof.dissectors.errors import Malformed
 from mqproof.dissectors.mqtt.codec import Decoder as MqttDecoder
-from mqproof.dissectors.packets import state as w
-from mqproof.dissectors.packets.links import IPPROTO_TCP, IPV4, find_network, find_transport
+from mqproof.dissectors.packets.opening import Opener
 from mqproof.dissectors.packets.pcap import Packet, read_packets
 from mqproof.dissectors.packets.tcp import RST, SYN, distance
 
@@ -101,7 +100,7 @@ class Traffic:
         self.packets = 0
         self.left_out: Counter[str] = Counter()
         self._open: dict[tuple[bytes, bytes], _Connection] = {}
-        self._registers = [0] * w.REGISTERS
+        self._opener = Opener()
         self._connections = 0
 
     def __iter__(self) -> Iterator[Said]:
@@ -186,17 +185,8 @@ class Traffic:
 
     def _segment(self, packet: Packet) -> tuple[tuple[bytes, bytes], int, int, int, bytes] | None:
         """Return connection, half, sequence number, flags and payload of a TCP segment."""
-        s, data = self._registers, bytearray(packet.data)
-        s[w.R_AT], s[w.R_ORIGINAL] = 0, packet.original
-        if not find_network(data, 0, len(data), packet.linktype, s) or not find_transport(data, len(data), s):
+        found = self._opener.tcp(packet)
+        if found is None:
             return None
-        tcp, end = s[w.L4], min(len(data), s[w.L4_END])
-        if s[w.IP_PROTOCOL] != IPPROTO_TCP or end - tcp < 20:
-            return None
-        size = 4 if s[w.ETHERTYPE] == IPV4 else 16
-        at = s[w.L3] + (12 if size == 4 else 8)
-        source = packet.data[at : at + size] + packet.data[tcp : tcp + 2]
-        sink = packet.data[at + size : at + 2 * size] + packet.data[tcp + 2 : tcp + 4]
-        start = tcp + (data[tcp + 12] >> 4) * 4
-        key, side = ((source, sink), 0) if source <= sink else ((sink, source), 1)
-        return key, side, int.from_bytes(data[tcp + 4 : tcp + 8]), data[tcp + 13], packet.data[start:end]
+        key, side = min((found.source, found.sink), (found.sink, found.source)), int(found.source > found.sink)
+        return key, side, found.sequence, found.flags, found.octets

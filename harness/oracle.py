@@ -16,8 +16,7 @@ from typing import Any, Final
 
 from mqproof.dissectors.amqp.tables import BY_ID, FrameType
 from mqproof.dissectors.mqtt.tables import PacketType
-from mqproof.dissectors.packets import state as w
-from mqproof.dissectors.packets.links import IPPROTO_TCP, find_network, find_transport
+from mqproof.dissectors.packets.opening import Opener
 from mqproof.dissectors.packets.pcap import read_packets
 from mqproof.dissectors.packets.tcp import ACK, SYN
 
@@ -92,16 +91,9 @@ def mqtt_packets(path: str | Path, ports: Mapping[int, str]) -> Iterator[Opinion
 
 def server_ports(path: str | Path) -> set[int]:
     """Return the ports to which connections were opened in a capture."""
-    found = set()
-    s = [0] * w.REGISTERS
-    for packet in read_packets(path):
-        data = bytearray(packet.data)
-        s[w.R_AT], s[w.R_ORIGINAL] = 0, packet.original
-        if find_network(data, 0, len(data), packet.linktype, s) and find_transport(data, len(data), s):
-            at = s[w.L4]
-            if s[w.IP_PROTOCOL] == IPPROTO_TCP and len(data) - at >= 20 and data[at + 13] & (SYN | ACK) == SYN:
-                found.add(data[at + 2] << 8 | data[at + 3])
-    return found
+    opener = Opener()
+    segments = filter(None, map(opener.tcp, read_packets(path)))
+    return {int.from_bytes(segment.sink[-2:]) for segment in segments if segment.flags & (SYN | ACK) == SYN}
 
 
 def _opinion(layer: Any) -> Opinion:

@@ -19,9 +19,9 @@ from mqproof.dissectors.overhead import recognition, walk, websocket
 from mqproof.dissectors.overhead.streams import Broken, Carrier, Seen, Speech, Stream
 from mqproof.dissectors.overhead.unwrapping import Unwrapper
 from mqproof.dissectors.packets import state as w
-from mqproof.dissectors.packets.fragments import gather, may_carry_tcp, open_datagram, show_headers
-from mqproof.dissectors.packets.links import IPPROTO_TCP, IPV4, find_network, find_transport
+from mqproof.dissectors.packets.links import IPV4
 from mqproof.dissectors.packets.octets import high, long, short
+from mqproof.dissectors.packets.opening import Opener
 from mqproof.dissectors.packets.pcap import Packet
 from mqproof.dissectors.packets.state import Words
 from mqproof.dissectors.packets.tcp import (
@@ -154,6 +154,7 @@ class Follower:
         self._name = name
         self._s: Words = [0] * (w.CONN_TABLE + (CONNECTIONS + 1) * w.CONN_WORDS)
         self._m = bytearray(w.M_DIRECTIONS + (CONNECTIONS + 1) * 2 * w.DIRECTION_OCTETS)
+        self._opener = Opener(self._s, self._m)
         self._connections: OrderedDict[int, Connection] = OrderedDict()
         self._early: OrderedDict[int, Carrier] = OrderedDict()
         self._held = 0
@@ -175,38 +176,13 @@ class Follower:
             self._end(record, time)
 
     def _packet(self, packet: Packet) -> None:
-        s, buf = self._s, bytearray(packet.data)
-        s[w.R_AT], s[w.R_CAPTURED], s[w.R_ORIGINAL] = 0, len(buf), packet.original
-        s[w.R_TIME], s[w.R_LINKTYPE], s[w.L4] = packet.time, packet.linktype, -1
-        s[w.BEST] = w.PURPOSE_COUNT
-        s[w.H_PACKETS], s[w.H_OCTETS] = 1, len(buf)
-        if not find_network(buf, 0, len(buf), packet.linktype, s):
-            return
-        if not find_transport(buf, len(buf), s):
-            whole = self._whole(buf)
-            if whole is None:
-                return
-            buf = whole
-        at, stop = s[w.L4], min(len(buf), s[w.L4_END])
-        if s[w.IP_PROTOCOL] != IPPROTO_TCP or stop - at < 20 or not at + 20 <= at + high(buf, at + 12) * 4 <= stop:
+        self._s[w.BEST] = w.PURPOSE_COUNT
+        buf = self._opener.open(packet)
+        if buf is None:
             return
         if len(self._connections) >= CONNECTIONS:
             self._give_way(packet.time)
         self._tcp(buf, packet)
-
-    def _whole(self, buf: bytearray) -> bytearray | None:
-        """Keep a fragment; return its datagram as one packet, once it is whole and holds a TCP header."""
-        s, m = self._s, self._m
-        if not s[w.FRAGMENT] or not may_carry_tcp(s):
-            return None
-        datagram = gather(buf, 0, len(buf), s, m)
-        if not datagram or not open_datagram(datagram, s, m):
-            return None
-        show_headers(datagram, s)
-        begin = s[w.L3]
-        for register in (w.L3, w.L4, w.L4_END):
-            s[register] -= begin
-        return m[begin : s[w.DATAGRAM_END]]
 
     def _tcp(self, buf: bytearray, packet: Packet) -> None:
         s, m, at = self._s, self._m, self._s[w.L4]

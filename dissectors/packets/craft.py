@@ -117,3 +117,21 @@ class Conversation:
         else:
             ip = struct.pack(">IHBB", 6 << 28, len(tcp), 6, 64)
         return self._frame(ip + source.packed + sink.packed + tcp, source.version)
+
+
+def fragments(packet: bytes, identification: int, size: int) -> list[bytes]:
+    """Return an Ethernet packet in IP fragments of at most ``size`` octets: RFC 791 section 2.3, RFC 8200 4.5."""
+    link, ip = packet[:14], packet[14:]
+    header, rest = (ip[:20], ip[20:]) if ip[0] >> 4 == 4 else (ip[:40], ip[40:])
+    size &= ~7
+    made = []
+    for at in range(0, len(rest), size):
+        piece, more = rest[at : at + size], at + size < len(rest)
+        if ip[0] >> 4 == 4:
+            field = struct.pack(">HHH", 20 + len(piece), identification, more << 13 | at >> 3)
+            made.append(link + header[:2] + field + header[8:] + piece)
+        else:
+            extension = struct.pack(">BBHI", 6, 0, at | more, identification)
+            length = struct.pack(">HB", 8 + len(piece), 44)
+            made.append(link + header[:4] + length + header[7:] + extension + piece)
+    return made

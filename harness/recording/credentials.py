@@ -8,10 +8,13 @@ Broken packets are searched as far as they go: a recording of a conformance suit
 import struct
 from collections.abc import Iterator
 
+from mqproof.dissectors.amqp import finding as amqp_finding
 from mqproof.dissectors.amqp.tables import FRAME_OVERHEAD, METHODS, FrameType
+from mqproof.dissectors.mqtt import finding as mqtt_finding
 from mqproof.dissectors.mqtt.tables import PROPERTIES_BY_ID, PacketType
 
 Range = tuple[int, int]  # from, to: octets of the stream
+MAX_LOST = 1 << 14  # octets that are looked through for a frame, after a hole
 MAX_FRAME = 1 << 20  # credentials are smaller; a frame beyond it is passed over unread
 _START_OK = METHODS["connection.start-ok"]
 _SECURE_OK = METHODS["connection.secure-ok"]
@@ -27,6 +30,7 @@ class Finder:
         self._pending = b""
         self._at = 0  # the stream's offset of the first pending octet
         self._skip = 0
+        self._is_lost = False
 
     def feed(self, octets: bytes) -> list[Range]:
         """Return the ranges found in what is complete by now, as offsets in the stream."""
@@ -34,26 +38,59 @@ class Finder:
         self._skip -= taken
         self._at += taken
         self._pending += octets[taken:]
+        self._look()
         found: list[Range] = []
-        while self._pending:
-            size = self._amqp_size() if self._amqp else self._mqtt_size()
+        while self._pending and not self._is_lost:
+            size = self._size()
             if size == 0 or (len(self._pending) < size <= MAX_FRAME):
                 break
-            frame = self._pending[:size]
             if size <= MAX_FRAME:
-                found += self._ranges(frame)
+                found += self._ranges(size)
             self._skip = max(0, size - len(self._pending))
-            self._pending = self._pending[size:]
-            self._at += len(frame)
+            self._cut(size)
+        return found
+
+    def lose(self, missing: int) -> list[Range]:
+        """Octets are missing: go on behind their frame where its size is known, else look for the next."""
+        if self._skip >= missing:
+            self._skip -= missing
+            self._at += missing
+            return []
+        size = self._size() if self._pending and not self._is_lost else 0
+        behind = len(self._pending) + missing
+        found = self._ranges(max(size, len(self._pending)))
+        self._is_lost = size < behind
+        self._skip = max(0, size - behind)
+        self._cut(len(self._pending))
+        self._at += missing
         return found
 
     def finish(self) -> list[Range]:
         """Return what the unfinished rest of the stream shows."""
-        return self._ranges(self._pending)
+        return self._ranges(len(self._pending))
 
-    def _ranges(self, frame: bytes) -> list[Range]:
+    def _look(self) -> None:
+        """After a hole: look for a plausible frame."""
+        if not self._is_lost:
+            return
+        held = bytearray(self._pending)
+        find = amqp_finding.resync(held, 0, len(held)) if self._amqp else mqtt_finding.resync(held, 0, len(held), 0)
+        self._is_lost = find >= len(held)
+        self._cut(find if not self._is_lost else max(0, len(held) - MAX_LOST))
+
+    def _cut(self, count: int) -> None:
+        taken = min(count, len(self._pending))
+        self._pending = self._pending[taken:]
+        self._at += taken
+
+    def _ranges(self, size: int) -> list[Range]:
+        """Return where the pending frame, of so many octets in the end, holds credentials."""
+        frame = self._pending[:size]
         within = amqp_ranges(frame) if self._amqp else mqtt_ranges(frame)
-        return [(self._at + start, self._at + min(end, len(frame))) for start, end in within if start < len(frame)]
+        return [(self._at + start, self._at + min(end, size)) for start, end in within if start < size]
+
+    def _size(self) -> int:
+        return self._amqp_size() if self._amqp else self._mqtt_size()
 
     def _amqp_size(self) -> int:
         head = self._pending

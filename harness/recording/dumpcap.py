@@ -27,6 +27,7 @@ POLL = 0.02
 BETWEEN_FENCES = 0.2
 KERNEL_BUFFER_MIB = 64
 RAW = "raw.pcapng"
+FRAGMENTS = "(ip proto 6 and ip[6:2] & 0x3fff != 0) or ip6 proto 44"  # RFC 791 section 3.1, RFC 8200 section 4.5
 
 
 class NotPermitted(Exception):
@@ -127,10 +128,16 @@ def _interface(targets: Sequence[Target]) -> str:
 
 
 def capture_filter(targets: Sequence[Target], fence_port: int) -> str:
-    """Return the capture filter: the targets' own packets and the fences', nobody else's."""
+    """Return the capture filter: the targets' own packets and the fences', nobody else's.
+
+    Only the first fragment of a datagram has ports: all TCP fragments from or to the targets' hosts come along, and
+    what turns out to be somebody else's does not reach the masked file.
+    """
     ends = {(address, target.port) for target in targets for address in addresses_of(target)}
     wanted = [f"(host {address} and port {port})" for address, port in sorted(ends)]
-    return f"tcp and ({' or '.join([*wanted, f'(host 127.0.0.1 and port {fence_port})'])})"
+    hosts = [f"host {address}" for address in sorted({address for address, _ in ends})]
+    whole = f"tcp and ({' or '.join([*wanted, f'(host 127.0.0.1 and port {fence_port})'])})"
+    return f"({whole}) or (({' or '.join(hosts)}) and ({FRAGMENTS}))" if hosts else whole
 
 
 def addresses_of(target: Target) -> list[str]:

@@ -2,7 +2,7 @@
 
 Two passes: the first puts the clients' streams in order and finds where credentials stand; the second writes. A
 password that decoding did not reach (in a packet broken on purpose) is masked by its octets, so that it is nowhere in
-the file.
+the file. Of a datagram in fragments that is never whole nobody knows what it holds: such fragments are left out.
 """
 
 import contextlib
@@ -11,7 +11,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from mqproof.dissectors.packets import state as w
-from mqproof.dissectors.packets.links import IPPROTO_TCP, IPV4, find_network, find_transport
+from mqproof.dissectors.packets.links import IPPROTO_TCP, IPV4
+from mqproof.dissectors.packets.opening import Fragment, Opener
 from mqproof.dissectors.packets.pcap import CaptureError, Notes, Packet, Writer, read_packets
 from mqproof.dissectors.packets.tcp import SYN, distance
 from mqproof.harness.recording.credentials import Finder, Range
@@ -19,6 +20,7 @@ from mqproof.harness.recording.credentials import Finder, Range
 MASK = b"*"
 SHORTEST_SECRET = 4  # shorter ones occur everywhere by chance
 MAX_EARLY = 256  # segments kept while one before them is missing
+MAX_FRAGMENTED = 64 << 20  # octets of datagrams in fragments that are kept; the rest is left out
 
 
 @dataclass(frozen=True)
@@ -33,8 +35,9 @@ class Stream:
 
 @dataclass
 class Segment:
-    """A TCP segment: where its payload stands in the packet, and in the stream."""
+    """A TCP segment: where its payload stands in ``data`` (the packet, or a whole datagram), and in the stream."""
 
+    data: bytes
     start: int
     end: int
     tcp: int
@@ -64,16 +67,29 @@ class Connection:
         return at
 
     def take(self, at: int, octets: bytes) -> None:
-        """Take a segment; give the finder what is in order."""
-        if len(self.early) < MAX_EARLY:
-            self.early[at] = max(octets, self.early.get(at, b""), key=len)
+        """Take a segment; give the finder what is in order. Too much behind a hole: the hole will not be filled."""
+        self.early[at] = max(octets, self.early.get(at, b""), key=len)
+        if len(self.early) > MAX_EARLY:
+            self._pass_hole()
+        self._drain()
+
+    def finish(self) -> None:
+        """No more will come: look behind the holes, too."""
         while self.early:
-            first = min(self.early)
-            if first > self.fed:
-                return
+            self._pass_hole()
+            self._drain()
+        self.ranges += self.finder.finish()
+
+    def _drain(self) -> None:
+        while self.early and (first := min(self.early)) <= self.fed:
             octets = self.early.pop(first)[self.fed - first :]
             self.fed += len(octets)
             self.ranges += self.finder.feed(octets)
+
+    def _pass_hole(self) -> None:
+        missing = max(0, min(self.early) - self.fed)
+        self.fed += missing
+        self.ranges += self.finder.lose(missing) if missing else []
 
 
 class Follower:
@@ -84,21 +100,18 @@ class Follower:
         self._known = iter(known) if known is not None else None
         self._open: dict[bytes, Connection] = {}
         self.connections: list[Connection] = []
-        self._registers = [0] * w.REGISTERS
+        self.opener = Opener()
 
     def segment(self, packet: Packet) -> Segment | None:
-        """Return the packet's segment; None for packets that are no target's."""
-        s, data = self._registers, bytearray(packet.data)
-        s[w.R_AT], s[w.R_ORIGINAL] = 0, packet.original
-        if not find_network(data, 0, len(data), packet.linktype, s) or not find_transport(data, len(data), s):
+        """Return the packet's segment, or that of a datagram with its last fragment; None for what is no target's."""
+        whole, s = self.opener.open(packet), self.opener.s
+        if whole is None:
             return None
-        tcp = s[w.L4]
-        if s[w.IP_PROTOCOL] != IPPROTO_TCP or len(data) - tcp < 20:
-            return None
+        data, tcp = bytes(whole), s[w.L4]
         size = 4 if s[w.ETHERTYPE] == IPV4 else 16
         addresses = s[w.L3] + (12 if size == 4 else 8)
-        source = packet.data[addresses : addresses + size] + packet.data[tcp : tcp + 2]
-        sink = packet.data[addresses + size : addresses + 2 * size] + packet.data[tcp + 2 : tcp + 4]
+        source = data[addresses : addresses + size] + data[tcp : tcp + 2]
+        sink = data[addresses + size : addresses + 2 * size] + data[tcp + 2 : tcp + 4]
         for stream in self._streams:
             port = stream.port.to_bytes(2, "big")
             for broker, from_client in ((sink, True), (source, False)):
@@ -106,8 +119,8 @@ class Follower:
                     start = tcp + (data[tcp + 12] >> 4) * 4
                     key = source + sink if from_client else sink + source
                     end = min(len(data), s[w.L4_END])
-                    segment = Segment(start, end, tcp, s[w.L3], from_client, stream, self._connection(key, stream))
-                    return self._located(segment, packet.data, key)
+                    found = Segment(data, start, end, tcp, s[w.L3], from_client, stream, self._connection(key, stream))
+                    return self._located(found, data, key)
         return None
 
     def _located(self, segment: Segment, data: bytes, key: bytes) -> Segment:
@@ -136,16 +149,45 @@ class Follower:
         return self._open[key]
 
 
-def write_masked(raw: Path, files: Sequence[tuple[Stream, Path]], secrets: Sequence[str]) -> None:
+@dataclass
+class Datagrams:
+    """Segments that came in fragments, by what those share; none in the list where they are no target's."""
+
+    whole: dict[bytes, list[Segment]] = field(default_factory=dict)
+    size: int = 0
+
+    def keep(self, fragment: Fragment, segment: Segment | None) -> None:
+        """Keep a datagram with its last fragment."""
+        self.size += len(segment.data) if segment else 0
+        if self.size <= MAX_FRAGMENTED:
+            self.whole.setdefault(fragment.key, []).extend([segment] if segment else [])
+
+    def masked(self, packet: Packet, fragment: Fragment, needles: Sequence[bytes]) -> tuple[bytes, Segment] | None:
+        """Return a fragment with credentials replaced and its segment; None where no whole datagram holds it.
+
+        Where several do (identifications come again), the one with most to hide.
+        """
+        found = []
+        for segment in self.whole.get(fragment.key, []):
+            header = 20 if segment.data[segment.network] >> 4 == 4 else 40  # one without options: the opener made it
+            place = slice(header + fragment.offset, header + fragment.offset + fragment.end - fragment.start)
+            if segment.data[place] == packet.data[fragment.start : fragment.end]:
+                octets = masked(segment, needles)[place]
+                data = packet.data[: fragment.start] + octets + packet.data[fragment.end :]
+                found.append((data, segment))
+        return max(found, key=lambda one: one[0].count(MASK), default=None)
+
+
+def write_masked(raw: Path, files: Sequence[tuple[Stream, Path]], secrets: Sequence[str]) -> int:
     """Write each stream's packets into its file, credentials masked; ``secrets`` are masked wherever they stand.
 
-    Raises CaptureError when the raw capture is damaged in the middle.
+    Returns how many fragments were left out. Raises CaptureError when the raw capture is damaged in the middle.
     """
     streams = [stream for stream, _ in files]
-    connections = find_credentials(raw, streams)
+    connections, datagrams = find_credentials(raw, streams)
     needles = [secret.encode() for secret in secrets if len(secret) >= SHORTEST_SECRET]
     follower = Follower(streams, connections)
-    notes = Notes()
+    notes, left_out = Notes(), 0
     with contextlib.ExitStack() as stack:
         writers: dict[Stream, Writer] = {}
         for packet in read_packets(raw, notes):
@@ -154,31 +196,39 @@ def write_masked(raw: Path, files: Sequence[tuple[Stream, Path]], secrets: Seque
                 for stream, path in files:
                     writers[stream] = stack.enter_context(Writer(path, packet.linktype, comment=comment))
             segment = follower.segment(packet)
-            if segment is not None:
-                data = masked(packet.data, segment, needles)
-                writers[segment.stream].write(packet.time, data, packet.original)
+            fragment = follower.opener.fragment
+            if fragment is not None:
+                found = datagrams.masked(packet, fragment, needles)
+                left_out += found is None and datagrams.whole.get(fragment.key) != []
+            else:
+                found = (masked(segment, needles), segment) if segment is not None else None
+            if found is not None:
+                writers[found[1].stream].write(packet.time, found[0], packet.original)
     if notes.stopped_at is not None:
         raise CaptureError(f"the raw capture is damaged at byte {notes.stopped_at}: {notes.stopped_why}")
+    return left_out
 
 
-def find_credentials(raw: Path, streams: Sequence[Stream]) -> list[Connection]:
-    """Return the connections in the order of their first packets, with the ranges of their credentials."""
-    follower = Follower(streams)
+def find_credentials(raw: Path, streams: Sequence[Stream]) -> tuple[list[Connection], Datagrams]:
+    """Return the connections in the order of their first packets, with the ranges of their credentials; datagrams."""
+    follower, datagrams = Follower(streams), Datagrams()
     for packet in read_packets(raw):
         segment = follower.segment(packet)
+        if follower.opener.fragment is not None and follower.opener.is_whole:
+            datagrams.keep(follower.opener.fragment, segment)
         if segment is None or not segment.from_client or segment.stream.encrypted:
             continue
-        octets = packet.data[segment.start : segment.end]
+        octets = segment.data[segment.start : segment.end]
         if octets:
             segment.connection.take(segment.offset, octets)
     for connection in follower.connections:
-        connection.ranges += connection.finder.finish()
-    return follower.connections
+        connection.finish()
+    return follower.connections, datagrams
 
 
-def masked(data: bytes, segment: Segment, needles: Sequence[bytes]) -> bytes:
+def masked(segment: Segment, needles: Sequence[bytes]) -> bytes:
     """Return the packet with credentials replaced, octet for octet, and the TCP checksum redone where it changed."""
-    payload = bytearray(data[segment.start : segment.end])
+    payload = bytearray(segment.data[segment.start : segment.end])
     before = bytes(payload)
     if segment.from_client:
         for start, end in segment.connection.ranges:
@@ -188,8 +238,8 @@ def masked(data: bytes, segment: Segment, needles: Sequence[bytes]) -> bytes:
     for needle in needles:
         payload = payload.replace(needle, MASK * len(needle))
     if payload == before:
-        return data
-    changed = bytearray(data)
+        return segment.data
+    changed = bytearray(segment.data)
     changed[segment.start : segment.end] = payload
     _checksum(changed, segment)
     return bytes(changed)

@@ -21,8 +21,9 @@ Kind = Literal["dumpcap", "tap"]
 class Recording:
     """What is being recorded. ``targets``: use these (a tap stands before them); iterating gives them.
 
-    ``files`` (one per target, in the same order) and ``dropped`` (packets that the kernel could not keep) are filled in
-    when the recording ends. ``why_tap``: why real packets could not be captured.
+    ``files`` (one per target, in the same order) and ``dropped`` (packets that the kernel could not keep, and fragments
+    of which the rest is missing) are filled in when the recording ends. ``why_tap``: why real packets could not be
+    captured.
     """
 
     targets: list[Target]
@@ -52,7 +53,9 @@ def record(
         streams = [_stream(target, number, recording.kind) for number, target in enumerate(targets)]
         recording.files = [folder / f"{_file_name(target, number)}.pcapng" for number, target in enumerate(targets)]
         secrets = [target.password for target in targets if target.password and target.password != target.user]
-        write_masked(private.folder / RAW, list(zip(streams, recording.files, strict=True)), secrets)
+        recording.dropped += write_masked(
+            private.folder / RAW, list(zip(streams, recording.files, strict=True)), secrets
+        )
 
 
 @contextlib.contextmanager

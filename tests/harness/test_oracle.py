@@ -16,6 +16,8 @@ from mqproof.dissectors.overhead.engine import analyze
 from mqproof.dissectors.overhead.frames import Connection, kind_of
 from mqproof.dissectors.overhead.streams import Seen, Speech
 from mqproof.dissectors.packets import state as w
+from mqproof.dissectors.packets.craft import Conversation, fragments
+from mqproof.dissectors.packets.pcap import Packet, write_packets
 from mqproof.harness import decryption, oracle
 
 FOLDER = Path(__file__).parents[2] / "captures"
@@ -97,6 +99,13 @@ def test_tshark_agrees_where_it_is_right(golden: tuple[Path, dict[str, Any], dic
     for protocol in ("mqtt", "amqp"):
         counted = {kind: count for kind, count in ours[protocol].items() if kind not in oracle.NOT_COUNTED}
         assert theirs[protocol] == counted
+
+
+def test_the_port_of_a_connection_whose_syn_came_in_fragments(tmp_path: Path) -> None:
+    syn = fragments(Conversation(("10.0.0.1", 40000), ("10.0.0.2", 18831)).open()[0], 7, 8)
+    assert len(syn) == 3
+    write_packets(tmp_path / "syn", [Packet(i, data, len(data), 1) for i, data in enumerate(syn)], 1)
+    assert oracle.server_ports(tmp_path / "syn") == {18831}
 
 
 @needs_tshark

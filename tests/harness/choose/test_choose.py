@@ -13,6 +13,8 @@ from mqproof.dissectors.mqtt.packets import Publish
 from mqproof.dissectors.mqtt.tables import Version
 from mqproof.dissectors.overhead.account import as_json
 from mqproof.dissectors.overhead.engine import analyze
+from mqproof.dissectors.packets.craft import CLIENT, Conversation, fragments
+from mqproof.dissectors.packets.pcap import Packet, write_packets
 from mqproof.harness.choose import (
     PROOFS,
     Candidate,
@@ -26,7 +28,7 @@ from mqproof.harness.choose import (
     wanted,
 )
 from mqproof.harness.choose_claims import claims
-from mqproof.harness.choose_measure import MESSAGES, payloads_of, sample
+from mqproof.harness.choose_measure import MESSAGES, _Marks, _phases, payloads_of, sample
 from mqproof.harness.cli.main import app
 from mqproof.harness.reporting.choose_page import Report, markdown, page
 from mqproof.harness.run import Run
@@ -43,6 +45,18 @@ COSTS = {
     "month_mb": 10.0, "p99_ms": 5.0, "throughput": 1000.0, "lost": 0.0, "memory_mb": 100.0, "paced_rate": 10.0,
     "lost_at_full_speed": 0.0,
 }  # fmt: skip
+
+
+def test_fragments_are_part_of_what_a_phase_costs(tmp_path: Path) -> None:
+    """All their headers count, each is a packet, and the stream is what it would be without them."""
+    talk = Conversation()
+    whole = talk.say(CLIENT, bytes(1000))
+    pieces = fragments(*talk.say(CLIENT, bytes(1000)), 7, 400)
+    packets = [*whole, *pieces]
+    write_packets(tmp_path / "x", [Packet(i, data, len(data), 1) for i, data in enumerate(packets)], 1)
+    (phase,) = _phases(tmp_path / "x", 40000, 0, _Marks([("all", 99)], {"all": (2, 900)}))
+    assert (phase.packets, phase.stream) == (1 + 3, 2000)
+    assert phase.octets == sum(len(data) - 14 for data in packets)
 
 
 def candidate(name: str, protocol: str, needs: tuple[bool, ...] = (True,), **facts: float) -> Candidate:

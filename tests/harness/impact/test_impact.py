@@ -11,6 +11,8 @@ import pytest
 from mqproof.dissectors.amqp import codec as amqp
 from mqproof.dissectors.mqtt.packets import Connect, Publish, Subscribe, Subscription, Will
 from mqproof.dissectors.mqtt.tables import Version
+from mqproof.dissectors.packets.craft import fragments
+from mqproof.dissectors.packets.pcap import Packet, read_packets, write_packets
 from mqproof.harness.cli.main import app
 from mqproof.harness.impact import Feature, Traffic, depended_on, faults, features_in, impact, rules
 from mqproof.harness.impact_traffic import Said
@@ -204,6 +206,21 @@ def test_octets_at_random_are_counted_and_never_a_traceback(tmp_path):
         (tmp_path / "x.pcapng").write_bytes(octets)
         traffic = Traffic(tmp_path / "x.pcapng")
         features_in(traffic)
+
+
+@pytest.mark.parametrize("capture", ["mqtt-ipv6", "mqtt-5.0"])
+def test_segments_in_fragments_tell_the_same(capture, tmp_path):
+    packets = list(read_packets(CAPTURES / f"{capture}.pcapng"))
+    pieces = [
+        Packet(packet.time, piece, len(piece), 1)
+        for number, packet in enumerate(packets)
+        for piece in (fragments(packet.data, number, 40) if len(packet.data) > 100 else [packet.data])
+    ]
+    assert len(pieces) > len(packets)
+    write_packets(tmp_path / "x.pcapng", pieces, 1)
+    (whole,) = features_in(Traffic(CAPTURES / f"{capture}.pcapng")).values()
+    (cut,) = features_in(Traffic(tmp_path / "x.pcapng")).values()
+    assert {name: use.count for name, use in cut.items()} == {name: use.count for name, use in whole.items()}
 
 
 def test_segments_out_of_order_tell_the_same():

@@ -1,19 +1,23 @@
 """Recording: complete from the first packet to the last, and without secrets."""
 
+import ipaddress
 import os
 import socket
 import stat
 from pathlib import Path
+from typing import Any
 
 import pika
 import pytest
 from mqproof.dissectors.amqp import codec as amqp
 from mqproof.dissectors.mqtt import codec as mqtt
-from mqproof.dissectors.mqtt.packets import Auth, Connect
+from mqproof.dissectors.mqtt.packets import Auth, Connect, Publish
 from mqproof.dissectors.mqtt.tables import Version
 from mqproof.dissectors.overhead.account import as_json
 from mqproof.dissectors.overhead.engine import analyze
-from mqproof.dissectors.packets.craft import BROKER, CLIENT, Conversation, cooked2, ethernet
+from mqproof.dissectors.packets import state as w
+from mqproof.dissectors.packets.craft import BROKER, CLIENT, Conversation, cooked2, ethernet, fragments
+from mqproof.dissectors.packets.opening import Opener
 from mqproof.dissectors.packets.pcap import MADE_UP_COMMENT, Packet, read_packets, write_packets
 from mqproof.harness.recording import record
 from mqproof.harness.recording.dumpcap import NotPermitted
@@ -162,14 +166,113 @@ def test_a_secret_in_a_broken_packet_is_masked_by_its_octets(tmp_path: Path) -> 
     assert SECRET.encode() not in (tmp_path / "masked").read_bytes()
 
 
+HOSTS = {4: ("10.0.0.1", "10.0.0.2"), 6: ("2001:db8::1", "2001:db8::2")}
+
+
+def scene(version: int, protocol: str, broker_port: int = 1883) -> tuple[Stream, Conversation]:
+    client, broker = HOSTS[version]
+    stream = Stream(protocol, 1883, frozenset({ipaddress.ip_address(broker).packed}))
+    return stream, Conversation((client, 40000), (broker, broker_port))
+
+
+def after_masking(tmp_path: Path, stream: Stream, packets: list[bytes]) -> tuple[list[bytes], int]:
+    write(tmp_path / "raw", packets, 1)
+    left_out = write_masked(tmp_path / "raw", [(stream, tmp_path / "masked")], secrets=[])
+    return [packet.data for packet in read_packets(tmp_path / "masked")], left_out
+
+
+def counted(path: Path) -> dict[str, Any]:
+    account = as_json(analyze(str(path)))
+    return {key: account[key] for key in ("packets", "kinds", "tcp", "streams")}
+
+
+@pytest.mark.parametrize("version", [4, 6])
+@pytest.mark.parametrize("protocol", ["amqp", "mqtt"])
+@pytest.mark.parametrize("size", [16, 40, 64])
+@pytest.mark.parametrize("order", [1, -1])
+def test_credentials_in_fragments_are_masked(
+    version: int, protocol: str, size: int, order: int, tmp_path: Path
+) -> None:
+    stream, talk = scene(version, protocol)
+    opening = talk.open()
+    pieces = fragments(*talk.say(CLIENT, login(protocol)), 7, size)
+    packets = [*opening, *pieces[::order], pieces[0], *talk.close()]
+    after, left_out = after_masking(tmp_path, stream, packets)
+    assert left_out == 0
+    assert [len(data) for data in after] == [len(data) for data in packets]
+    assert counted(tmp_path / "masked") == counted(tmp_path / "raw")
+    opener, start = Opener(), 14 + (20 if version == 4 else 40)
+    for at, data in enumerate(after):
+        opened = opener.open(Packet(at, data, len(data), 1))
+        if opener.is_whole:
+            assert opened is not None
+            assert SECRET.encode() not in opened
+            assert opened.count(b"*" * len(SECRET)) == login(protocol).count(SECRET.encode())
+            link = bytes(14) + bytes(opened)
+            assert checksum_is_right(link, start)
+    assert opener.s[w.REASSEMBLED] == 1
+
+
+@pytest.mark.parametrize("missing", [0, 1, 2])
+def test_fragments_of_which_others_are_missing_are_left_out(missing: int, tmp_path: Path) -> None:
+    stream, talk = scene(4, "mqtt")
+    pieces = fragments(*talk.say(CLIENT, login("mqtt")), 7, 40)
+    del pieces[missing]
+    after, left_out = after_masking(tmp_path, stream, [*pieces, *(end := talk.close())])
+    assert (after, left_out) == (end, len(pieces))
+
+
+def test_fragments_that_are_no_target_s_are_left_out_and_not_missed(tmp_path: Path) -> None:
+    stream, talk = scene(4, "mqtt", broker_port=1884)
+    pieces = fragments(*talk.say(CLIENT, login("mqtt")), 7, 40)
+    ours = scene(4, "mqtt")[1].open()
+    assert after_masking(tmp_path, stream, [*pieces, *ours]) == (ours, 0)
+
+
+@pytest.mark.parametrize("protocol", ["amqp", "mqtt"])
+@pytest.mark.parametrize("behind", [1, 300])
+def test_credentials_behind_octets_that_the_capture_lacks_are_masked(
+    protocol: str, behind: int, tmp_path: Path
+) -> None:
+    """A hole is either found at the end, or given up when too much has come behind it."""
+    stream, talk = scene(4, protocol)
+    if protocol == "amqp":
+        harmless = amqp.encode(amqp.method("channel.open", 1))
+        last = amqp.encode(amqp.method("connection.update-secret", 0, new_secret=SECRET.encode(), reason="later"))
+    else:
+        harmless = mqtt.encode(Publish("a/b", b"x" * 20), Version.V5_0) * 4
+        properties = (("authentication_method", "x"), ("authentication_data", SECRET.encode()))
+        last = mqtt.encode(Auth(0x18, properties), Version.V5_0)
+    packets = [*talk.open(), *talk.say(CLIENT, login(protocol))]
+    talk.say(CLIENT, harmless)  # the kernel dropped it
+    for _ in range(behind):
+        packets += talk.say(CLIENT, harmless)
+    packets += [*talk.say(CLIENT, last), *talk.close()]
+    after, _ = after_masking(tmp_path, stream, packets)
+    assert not any(SECRET.encode() in data for data in after)
+
+
+def test_a_password_is_masked_on_both_sides_of_a_hole_in_it(tmp_path: Path) -> None:
+    stream, talk = scene(4, "mqtt")
+    octets = mqtt.encode(Connect("c", user_name="u", password=b"abc" * 20), Version.V3_1_1)
+    packets = [*talk.open(), *talk.say(CLIENT, octets, size=len(octets) - 40)]
+    (held,) = talk.say(CLIENT, b"\xc0\0" * 4)
+    last = packets.pop()
+    packets += [last[:34] + (int.from_bytes(last[38:42]) + 20).to_bytes(4).join((last[34:38], last[42:54])) + last[74:]]
+    after, _ = after_masking(tmp_path, stream, [*packets, held])
+    assert not any(b"abc" in data for data in after)
+    assert after[-1].endswith(b"\xc0\0" * 4)
+
+
 def write(path: Path, packets: list[bytes], linktype: int) -> None:
     write_packets(path, [Packet(i, data, len(data), linktype) for i, data in enumerate(packets)], linktype)
 
 
-def checksum_is_right(frame: bytes) -> bool:
-    """Ethernet and IPv4 without options: the sum over pseudo header and segment is all ones."""
-    segment = frame[34:]
-    octets = frame[26:34] + b"\0\x06" + len(segment).to_bytes(2, "big") + segment
+def checksum_is_right(frame: bytes, start: int = 34) -> bool:
+    """Ethernet and IP without options: the sum over pseudo header and segment is all ones."""
+    segment = frame[start:]
+    octets = frame[26:34] if start == 34 else frame[22:54]
+    octets += b"\0\x06" + len(segment).to_bytes(2, "big") + segment
     octets += b"\0" * (len(octets) % 2)
     total = sum(int.from_bytes(octets[i : i + 2], "big") for i in range(0, len(octets), 2))
     while total >> 16:
