@@ -84,12 +84,7 @@ class AmqFanoutMissing(_MissingExchange):
     exchange = "amq.fanout"
 
 
-@fault(
-    "amq-match-missing",
-    "amqp-0-9-1:3.1.3.4/amq.match",
-    "amqp-0-9-1:exchange/required-instances",
-    says="amq.match is not predeclared",
-)
+@fault("amq-match-missing", "amqp-0-9-1:3.1.3.4/amq.match", says="amq.match is not predeclared")
 class AmqMatchMissing(_MissingExchange):
     exchange = "amq.match"
 

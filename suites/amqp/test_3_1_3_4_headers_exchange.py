@@ -1,6 +1,7 @@
 """AMQP 0-9-1 section 3.1.3.4: the headers exchange."""
 
 import pytest
+from mqproof.harness.verdicts import Untested
 
 ALL = {"x-match": "all", "level": "error", "source": "disk"}
 ANY = {"x-match": "any", "level": "error", "source": "disk"}
@@ -95,8 +96,12 @@ def test_headers_exchange_serves_several_bindings(amqp):
     ],
 )
 def test_standard_headers_exchange_is_there_and_routes_by_headers(wire, exchange):
+    """amq.headers is the name by the rule of the XML; a broker that has amq.match alone keeps the prose."""
     wire.send("exchange.declare", exchange=exchange, type="headers", passive=True)
-    wire.must_receive("exchange.declare-ok")
+    if exchange == "amq.headers" and wire.expect("exchange.declare-ok", "channel.close").name == "channel.close":
+        raise Untested("there is no amq.headers: whether the type has an instance at all, another test tells")
+    if exchange == "amq.match":
+        wire.must_receive("exchange.declare-ok")
     header = wire.things.absent("header")
     queue = wire.queue(exchange=exchange, bind_arguments={"x-match": "all", header: "yes"})
     body = wire.publish(exchange, headers={header: "yes"})

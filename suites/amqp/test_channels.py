@@ -57,9 +57,9 @@ def test_flow_is_answered_while_contents_are_being_delivered(wire):
     [
         method("queue.declare", 2, queue="mqproof-absent", passive=True),
         method("exchange.declare", 2, exchange="mqproof-absent", passive=True),
-        method("basic.ack", 2, delivery_tag=1),
+        method("queue.bind", 2, queue="mqproof-absent", exchange="amq.direct", routing_key="k"),
     ],
-    ids=["queue", "exchange", "ack"],
+    ids=["queue", "exchange", "bind"],
 )
 def test_operational_error_closes_its_own_channel_only(wire, error):
     wire.open_channel(2)

