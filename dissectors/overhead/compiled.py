@@ -29,15 +29,16 @@ from mqproof.dissectors.amqp import tables as amqp_tables
 from mqproof.dissectors.mqtt import finding as mqtt_finding
 from mqproof.dissectors.mqtt import kernel as mqtt_kernel
 from mqproof.dissectors.mqtt import tables as mqtt_tables
-from mqproof.dissectors.overhead import recognition, websocket
+from mqproof.dissectors.overhead import entries, recognition, websocket
 from mqproof.dissectors.overhead import walk as walk_kernel
 from mqproof.dissectors.packets import booking, fragments, keys, links, octets, records, state, tcp, tls
 
 KERNELS: Final = (
     octets, records, links, fragments, booking, keys, tcp, tls, amqp_finding, mqtt_finding, mqtt_kernel, amqp_kernel,
-    websocket, recognition, walk_kernel,
+    websocket, recognition, walk_kernel, entries,
 )  # fmt: skip
 ENTRIES: Final = ("walk", "finish")
+CHECK_BOUNDS: Final = "NUMBA_BOUNDSCHECK"  # in the environment: numba's own name
 RETRY_SECONDS: Final = 600
 KEPT_SECONDS: Final = 30 * 86400
 _MARK: Final = "ready"
@@ -54,7 +55,8 @@ def cache_folder() -> Path:
     digest = hashlib.sha256()
     for module in (*KERNELS, state, amqp_tables, mqtt_tables, sys.modules[__name__]):
         digest.update(Path(str(module.__file__)).read_bytes())
-    for word in (metadata.version("numba"), metadata.version("numpy"), platform.python_version(), platform.machine()):
+    versions = (metadata.version("numba"), metadata.version("numpy"), platform.python_version(), platform.machine())
+    for word in (*versions, os.environ.get(CHECK_BOUNDS, "")):
         digest.update(word.encode())
     for module in KERNELS:  # numba keeps what it made for one place and age of a file: another's would be made anew
         path = Path(str(module.__file__))
@@ -166,8 +168,9 @@ def _compiled(numba: Any, cached: bool) -> list[Any]:
     """Return the entries compiled; ``cached``: only load them, what they call is part of them."""
     scopes = {module: dict(vars(module)) for module in KERNELS}
     stand_ins = {module: ModuleType(f"{module.__name__}.compiled") for module in KERNELS}
-    entries = [vars(walk_kernel)[name] for name in ENTRIES]
-    order = _callees_first(entries)
+    checked = bool(numba.config.BOUNDSCHECK)
+    called = [vars(walk_kernel if checked else entries)[name] for name in ENTRIES]
+    order = _callees_first(called)
     for scope in scopes.values():
         scope.update({name: stand_ins[value] for name, value in scope.items() if _is_kernel(value)})
     options = {"nogil": True, "error_model": "numpy", "_nrt": False}
@@ -176,8 +179,8 @@ def _compiled(numba: Any, cached: bool) -> list[Any]:
         module = sys.modules[function.__module__]
         twin = FunctionType(function.__code__, scopes[module], function.__name__)
         twin.__qualname__ = function.__qualname__
-        signature = _signature(function, numba)
-        if function in entries:
+        signature = _signature(function, numba, arrays=checked or function in called)
+        if function in called:
             made[function] = numba.njit(signature, cache=True, **options)(twin)
         elif cached:
             made[function] = numba.njit(**options)(twin)
@@ -187,11 +190,14 @@ def _compiled(numba: Any, cached: bool) -> list[Any]:
         setattr(stand_ins[module], function.__name__, made[function])
         for scope in scopes.values():
             scope.update({name: made[function] for name, value in scope.items() if value is function})
-    return [made[entry] for entry in entries]
+    return [made[entry] for entry in called]
 
 
-def _signature(function: FunctionType, numba: Any) -> Any:
+def _signature(function: FunctionType, numba: Any, *, arrays: bool) -> Any:
+    """Return the types of a function's annotations; ``arrays``: as such, not as the addresses of what is in them."""
     types = {bytearray: numba.uint8[::1], list[int]: numba.int64[::1], int: numba.int64, None: numba.void}
+    if not arrays:
+        types |= {bytearray: numba.types.CPointer(numba.uint8), list[int]: numba.types.CPointer(numba.int64)}
     notes = function.__annotations__
     names = function.__code__.co_varnames[: function.__code__.co_argcount]
     return types[notes["return"]](*(types[notes[name]] for name in names))
