@@ -51,8 +51,7 @@ class Circumstances(Watcher):
     ports: dict[int, str] = field(default_factory=dict)
     mixed_ports: set[int] = field(default_factory=set)
     straddled: int = 0
-    websockets: int = 0  # that the walk found; some of them began before the capture, and the slow reading passes them
-    opened_websockets: Counter[str] = field(default_factory=Counter)
+    websockets: Counter[str] = field(default_factory=Counter)
     late: Counter[str] = field(default_factory=Counter)
     holes: Counter[str] = field(default_factory=Counter)
 
@@ -67,7 +66,7 @@ class Circumstances(Watcher):
             return
         self.late[connection.protocol] += not connection.began
         self.holes[connection.protocol] += connection.holes
-        self.opened_websockets[connection.protocol] += connection.wrappers is not None
+        self.websockets[connection.protocol] += connection.wrappers is not None
         server = connection.ends[1 - connection.client] if connection.client >= 0 else connection.ends[1]
         port = int(server.rpartition(":")[2])
         if self.ports.setdefault(port, connection.protocol) != connection.protocol:
@@ -82,21 +81,22 @@ class Circumstances(Watcher):
             reasons.append(LATE.format(self.late[protocol]))
         if self.holes[protocol]:
             reasons.append(HOLES.format(self.holes[protocol]))
-        others = self.websockets - self.opened_websockets.total()
-        if found := self.opened_websockets[protocol] + max(0, others):
-            reasons.append(WEBSOCKETS.format(found))
+        if self.websockets[protocol]:
+            reasons.append(WEBSOCKETS.format(self.websockets[protocol]))
         if self.mixed_ports:
             reasons.append(PORTS)
         return "; ".join(reasons)
 
 
-def check(path: str, kinds: Mapping[str, Mapping[str, Mapping[str, int]]], websockets: int = 0) -> list[Row]:
-    """Return ours and tshark's counts of a capture; ``kinds`` and ``websockets`` (connections): those of the account.
+def check(
+    path: str, kinds: Mapping[str, Mapping[str, Mapping[str, int]]], decode_as: Mapping[int, int] | None = None
+) -> list[Row]:
+    """Return ours and tshark's counts of a capture; ``kinds``: those of the account, ``decode_as``: what it was told.
 
     Raises OracleMissing.
     """
-    seen = Circumstances(websockets=websockets)
-    Follower((seen,)).file(read_packets(path))
+    seen = Circumstances()
+    Follower((seen,), decode_as=decode_as).file(read_packets(path))
     theirs = oracle.counts(path, seen.ports)
     rows = []
     for protocol in ("amqp", "mqtt"):

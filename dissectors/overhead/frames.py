@@ -16,6 +16,7 @@ from mqproof.dissectors.amqp.tables import METHODS
 from mqproof.dissectors.mqtt import packets as mqtt_packets
 from mqproof.dissectors.mqtt.packets import packet_name
 from mqproof.dissectors.overhead import recognition, walk, websocket
+from mqproof.dissectors.overhead.engine import tell_ports
 from mqproof.dissectors.overhead.streams import Broken, Carrier, Seen, Speech, Stream
 from mqproof.dissectors.overhead.unwrapping import Unwrapper
 from mqproof.dissectors.packets import state as w
@@ -41,6 +42,7 @@ CONNECTIONS: Final = 4096  # followed at the same time; the one that was silent 
 ROOM: Final = 64 << 20  # octets of unfinished frames in all connections
 EARLY: Final = 8192  # packets that came before their time and are remembered
 
+INSIDE: Final = {w.OVER_WEBSOCKET: w.PLAIN_MQTT, w.AMQP_OVER_WEBSOCKET: w.PLAIN_AMQP}
 CLIENT_ONLY: Final = (mqtt_packets.Connect, mqtt_packets.Subscribe, mqtt_packets.Unsubscribe, mqtt_packets.Pingreq)
 BROKER_ONLY: Final = (mqtt_packets.Connack, mqtt_packets.Suback, mqtt_packets.Unsuback, mqtt_packets.Pingresp)
 
@@ -72,13 +74,32 @@ class Connection:
     def unwrapped(self, side: int, octets: bytearray, carrier: Carrier) -> bytearray:
         """Return what is inside; whose it is, the client's first octets in the WebSocket tell, as in the walk."""
         assert self.wrappers is not None
-        inside = bytearray(self.wrappers[side].feed(octets, carrier))
+        wrapper = self.wrappers[side]
+        inside = bytearray(wrapper.feed(octets, carrier))
+        if self.client < 0 and wrapper.masks is not None:
+            self.client = side if wrapper.masks else 1 - side
         asks = self.wrappers[self.client]
-        if self.speech.protocol == w.UNKNOWN and (inside or asks.upgraded is False):
+        if self.speech.protocol == w.UNKNOWN and (inside or asks.upgraded is False or wrapper.is_lost):
             self.speech.protocol = self._spoken(asks, inside) if side == self.client else w.PLAIN_OTHER
             for stream in self.streams:
                 stream.begin()
         return inside
+
+    def join(self, verdict: int) -> None:
+        """A WebSocket that was opened before the capture: what is inside is looked for, as in the walk."""
+        self.wrappers = (Unwrapper(True, is_lost=True), Unwrapper(True, is_lost=True))
+        self.speech.protocol = INSIDE[verdict]
+
+    def lose(self, side: int, count: int) -> None:
+        """Octets are missing from one side."""
+        self.holes = True
+        inside = self.wrappers[side].lose(count) if self.wrappers else count
+        if self.wrappers and self.speech.protocol == w.UNKNOWN:
+            self.speech.protocol = w.PLAIN_OTHER
+        elif inside < 0:
+            self.streams[side].forget()
+        elif inside:
+            self.streams[side].lose(inside)
 
     def _spoken(self, asks: Unwrapper, inside: bytearray) -> int:
         if inside[:1] == b"A" and asks.first >= websocket.PROTOCOL_HEADER:
@@ -143,17 +164,25 @@ class Reading:
 class Follower:
     """Reads captures and tells watchers."""
 
-    def __init__(self, watchers: Sequence[Watcher], clients: Mapping[tuple[str, int], int] | None = None) -> None:
-        """``clients``: the client's side of connections, by file and number, where an earlier reading found it out."""
+    def __init__(
+        self, watchers: Sequence[Watcher], clients: Mapping[tuple[str, int], int] | None = None,
+        decode_as: Mapping[int, int] | None = None,
+    ) -> None:  # fmt: skip
+        """``clients``: the client's side of connections, by file and number, where an earlier reading found it out.
+
+        ``decode_as``: as for the walk (``engine.analyze``).
+        """
         self.reading = Reading()
         self._watchers = watchers
         self._clients = clients or {}
+        self._decode_as = decode_as or {}
         self._fresh("")
 
     def _fresh(self, name: str) -> None:
         self._name = name
         self._s: Words = [0] * (w.CONN_TABLE + (CONNECTIONS + 1) * w.CONN_WORDS)
         self._m = bytearray(w.M_DIRECTIONS + (CONNECTIONS + 1) * 2 * w.DIRECTION_OCTETS)
+        tell_ports(self._s, self._decode_as)
         self._opener = Opener(self._s, self._m)
         self._connections: OrderedDict[int, Connection] = OrderedDict()
         self._early: OrderedDict[int, Carrier] = OrderedDict()
@@ -222,10 +251,10 @@ class Follower:
         side = 0 if d == record + w.CONN_HEAD else 1
         while order != DONE:
             if order == SKIP:
-                self._lose(connection, side, s[w.F_SKIP])
+                connection.lose(side, s[w.F_SKIP])
             else:
                 if s[d + w.D_LOST]:
-                    self._lose(connection, side, s[d + w.D_LOST])
+                    connection.lose(side, s[d + w.D_LOST])
                     s[d + w.D_LOST] = 0
                 if order == FEED:
                     carrier.data = s[w.F_END] - s[w.F_AT]
@@ -241,17 +270,11 @@ class Follower:
         number, size = self._s[slot + w.SLOT_PACKET], self._s[slot + w.SLOT_LENGTH]
         return self._early.get(number) or Carrier(number, self._s[slot + w.SLOT_TIME], 0, size)
 
-    def _lose(self, connection: Connection, side: int, count: int) -> None:
-        connection.holes = True
-        if connection.wrappers:
-            connection.wrappers[side].lose()
-        connection.streams[side].lose(count)
-
     def _feed(self, record: int, connection: Connection, side: int, octets: bytearray, carrier: Carrier) -> None:
         stream = connection.streams[side]
         if not octets or connection.speech.protocol not in (w.UNKNOWN, w.PLAIN_AMQP, w.PLAIN_MQTT):
             return
-        if connection.speech.protocol == w.UNKNOWN and octets.startswith(b"GET "):
+        if connection.speech.protocol == recognition.decoded_as(record, self._s) == w.UNKNOWN and octets[:4] == b"GET ":
             connection.wrap(side)
         if connection.wrappers:
             octets = connection.unwrapped(side, octets, carrier)
@@ -261,6 +284,8 @@ class Follower:
             found = self._recognise(record, connection, side)
         for event in found:
             self._tell(connection, side, event)
+        if connection.wrappers and connection.wrappers[side].is_lost:
+            stream.forget()
         self._held += len(stream.held) - before
         if self._held > ROOM:
             self._held -= len(stream.held)
@@ -276,6 +301,10 @@ class Follower:
         if verdict == w.UNKNOWN:
             connection.strikes += 1
             verdict = w.PLAIN_OTHER if connection.strikes >= walk.STRIKES else w.UNKNOWN
+        if verdict in INSIDE:
+            connection.join(verdict)
+            pieces = stream.taken()
+            return [seen for octets, carrier in pieces for seen in self._inside(connection, side, octets, carrier)]
         connection.speech.protocol = verdict
         for number, each in enumerate(connection.streams):
             each.started = bool(s[direction(record, number) + w.D_STARTED])
@@ -283,6 +312,11 @@ class Follower:
         if not connection.protocol:
             stream.forget()
         return stream.read()
+
+    def _inside(
+        self, connection: Connection, side: int, octets: bytearray, carrier: Carrier
+    ) -> list[Seen | Broken]:
+        return connection.streams[side].feed(connection.unwrapped(side, octets, carrier), carrier)
 
     def _tell(self, connection: Connection, side: int, event: Seen | Broken) -> None:
         if isinstance(event, Broken):

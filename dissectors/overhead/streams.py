@@ -163,6 +163,15 @@ class Stream:
         self._cut(len(self.held))
         self._long, self._skip, self.in_step, self.sure = None, 0, False, 0
 
+    def taken(self) -> list[tuple[bytearray, Carrier]]:
+        """Return what is held, packet by packet, and hold it no more."""
+        pieces = []
+        for carrier, count in self._spans:
+            pieces.append((self.held[:count], carrier))
+            del self.held[:count]
+        self._spans.clear()
+        return pieces
+
     def _step(self, found: list[Seen | Broken]) -> bool:
         """Do the next thing; return whether there may be more to do."""
         if not self.held:

@@ -33,10 +33,12 @@ class Clients(Watcher):
             self.sides[connection.file, connection.number] = connection.client
 
 
-def clients(files: Iterable[tuple[str, Iterable[Packet | None]]]) -> dict[tuple[str, int], int]:
+def clients(
+    files: Iterable[tuple[str, Iterable[Packet | None]]], *, decode_as: Mapping[int, int] | None = None
+) -> dict[tuple[str, int], int]:
     """Return the client's side of each connection that began before its capture, as far as anything tells it."""
     found = Clients()
-    follower = Follower((found,))
+    follower = Follower((found,), decode_as=decode_as)
     for name, packets in files:
         follower.file(packets, name)
     return found.sides
@@ -48,15 +50,16 @@ def look(
     *,
     sides: Mapping[tuple[str, int], int] | None = None,
     wanted: Callable[[str, str], bool] = lambda protocol, name: True,
+    decode_as: Mapping[int, int] | None = None,
 ) -> Views:
     """Follow messages and collect findings in files, given by name and packets; ``others`` watch along.
 
     ``sides``: what :func:`clients` found, where connections began before the capture. ``wanted``: which messages to
-    show, by protocol and topic (or exchange and routing key). Raises CaptureError.
+    show, by protocol and topic (or exchange and routing key). ``decode_as``: as for the walk. Raises CaptureError.
     """
     findings = Findings()
     messages = MessageView(findings.note, wanted)
-    follower = Follower((messages, findings, *others), sides)
+    follower = Follower((messages, findings, *others), sides, decode_as)
     for name, packets in files:
         follower.file(packets, name)
     messages.finish()

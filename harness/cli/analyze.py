@@ -117,7 +117,7 @@ def analyze(
         if check_with is not None:
             if as_json or as_csv or html or workload_out:
                 raise BadSelection("--check-with prints a table: leave --json, --csv, --html and --workload-out out")
-            raise typer.Exit(_check(check_with, files, wanted))
+            raise typer.Exit(_check(check_with, files, wanted, wishes))
         account = _account(files, wanted, wishes)
     except (CaptureError, BadSelection, NoTraffic, OracleMissing) as error:
         typer.echo(f"mqproof analyze: {error}", err=True)
@@ -160,12 +160,12 @@ def _check_sources(files: list[str], wanted: "Selection", wishes: Wishes) -> Non
         raise BadSelection("--keylog wants one file, whole")
 
 
-def _check(oracle: str, files: list[str], wanted: "Selection") -> int:
+def _check(oracle: str, files: list[str], wanted: "Selection", wishes: Wishes) -> int:
     """Show both counts of each file; return the exit code."""
     from mqproof.dissectors.overhead.account import kinds
     from mqproof.dissectors.overhead.selection import BadSelection, Selection
     from mqproof.harness.checking import check
-    from mqproof.harness.cli.walking import walked
+    from mqproof.harness.cli.walking import decode_as, walked
     from mqproof.harness.oracle import OracleMissing
     from mqproof.harness.reporting.checking_text import print_check
 
@@ -174,10 +174,11 @@ def _check(oracle: str, files: list[str], wanted: "Selection") -> int:
     if wanted != Selection() or "-" in files:
         raise BadSelection("--check-with compares whole files: leave filters and standard input out")
     rows = []
+    ports = decode_as(list(wishes.decode_as))
     for name in files:
         try:
-            summary = walked([name], {}, 1)
-            found = check(name, kinds(summary), summary.counters["websocket_connections"])
+            summary = walked([name], ports, 1)
+            found = check(name, kinds(summary), ports)
         except OracleMissing as error:
             raise BadSelection(str(error)) from None
         print_check(name, found, _console())
@@ -189,7 +190,7 @@ def _account(files: list[str], wanted: "Selection", wishes: Wishes) -> dict[str,
     """Return the account with all that was asked for; write what goes into files."""
     from mqproof.dissectors.overhead.account import as_json as account_of
     from mqproof.harness import decryption
-    from mqproof.harness.cli import analyzing
+    from mqproof.harness.cli import analyzing, walking
 
     look = wishes.look(wanted)
     others = analyzing.other_watchers(wishes.html, wishes.workload_out)
@@ -202,7 +203,7 @@ def _account(files: list[str], wanted: "Selection", wishes: Wishes) -> dict[str,
             analyzing.rename(account, captures)
         account["looked_closer"] = look  # else followed messages and findings are not there, which does not mean none
         if look:
-            analyzing.add_views(account, captures, wanted, others)
+            analyzing.add_views(account, captures, wanted, others, walking.decode_as(list(wishes.decode_as)))
     analyzing.write_others(account, others, wishes.html, wishes.workload_out)
     return account
 

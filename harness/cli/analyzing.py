@@ -4,7 +4,7 @@ import contextlib
 import shutil
 import sys
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -129,18 +129,19 @@ def write(path: Path, text: str) -> None:
 
 
 def add_views(
-    account: dict[str, Any], files: Chosen, wanted: Selection, others: tuple[Watcher, ...] = ()
-) -> None:
+    account: dict[str, Any], files: Chosen, wanted: Selection, others: tuple[Watcher, ...] = (),
+    decode_as: Mapping[int, int] | None = None,
+) -> None:  # fmt: skip
     """Add followed messages, findings and the selected frames to the account. Raises CaptureError."""
     tally = Tally(wanted)
     pairs = list(zip(files.names, files.originals, strict=True))
     sides = None
     if account["streams"]["mid_stream"]:
         with reading(files.originals, "who is client") as progress:
-            sides = clients((name, _told(path, wanted, progress)) for name, path in pairs)
+            sides = clients(((name, _told(path, wanted, progress)) for name, path in pairs), decode_as=decode_as)
     with reading(files.originals, "message by message") as progress:
         packets = ((name, _told(path, wanted, progress)) for name, path in pairs)
-        views = look(packets, (tally, *others), sides=sides, wanted=wanted.message)
+        views = look(packets, (tally, *others), sides=sides, wanted=wanted.message, decode_as=decode_as)
     account["followed"] = views.messages
     account["findings"] = views.findings
     account["selected"] = tally.as_json() if wanted.of_frames else None

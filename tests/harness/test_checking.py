@@ -17,7 +17,7 @@ pytestmark = pytest.mark.skipif(not oracle.available(), reason="tshark is not in
 
 def rows_of(path: Path) -> list[Row]:
     summary = analyze(str(path))
-    return check(str(path), kinds(summary), summary.counters["websocket_connections"])
+    return check(str(path), kinds(summary))
 
 
 @pytest.mark.parametrize("path", CAPTURES, ids=lambda path: path.stem)

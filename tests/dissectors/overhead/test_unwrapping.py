@@ -92,6 +92,32 @@ def test_messages_in_websockets_are_followed(scene: Any) -> None:
     assert scene.findings() == []
 
 
+@pytest.mark.parametrize("first", [CLIENT, BROKER])
+def test_messages_in_a_websocket_from_before_the_capture_are_followed(scene: Any, first: int) -> None:
+    """Who masks is the client: RFC 6455 section 5.1."""
+    talk = scene.talk()
+    scene.packets.clear()
+    if first == BROKER:
+        talk.raw(BROKER, frame(encode(Publish("t", b"to you"), Version.V3_1_1)))
+    talk.raw(CLIENT, frame(encode(Publish("t", b"inside", 1, packet_id=1), Version.V3_1_1), mask=MASK))
+    talk.raw(BROKER, frame(encode(Puback(1), Version.V3_1_1)))
+    row = scene.group("mqtt qos1")
+    assert (row["published"], row["publishes"]["acknowledged"], row["payload"]) == (1, 1, 6)
+    assert row["bytes"] == 2 * 54 + (2 + 4) + 2 + (2 + 3 + 2 + 6) + 4
+    if first == BROKER:
+        assert scene.group("mqtt qos0")["delivered"] == 1
+
+
+def test_a_frame_that_cannot_be_one_is_passed_and_the_next_segment_looked_at(scene: Any) -> None:
+    talk = scene.talk()
+    scene.packets.clear()
+    hello = frame(encode(Publish("t", b"inside"), Version.V3_1_1), mask=MASK)
+    talk.raw(CLIENT, hello)
+    talk.raw(CLIENT, hello + b"\xf2\x80" + hello)  # reserved bits
+    talk.raw(CLIENT, hello)
+    assert scene.group("mqtt qos0")["published"] == 3
+
+
 def test_a_page_that_is_asked_for_is_no_mqtt(scene: Any) -> None:
     talk = scene.talk()
     talk.raw(CLIENT, b"GET / HTTP/1.1\r\nHost: h\r\n\r\n")

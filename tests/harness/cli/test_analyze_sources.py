@@ -42,8 +42,9 @@ def test_the_largest_connections_and_the_rest_in_one_row(mqproof: Mqproof) -> No
 def test_a_port_that_is_told_is_not_judged_by_content(mqproof: Mqproof) -> None:
     path = CAPTURES / "mqtt-5.0.pcapng"
     [port] = oracle.server_ports(path)
-    account = json.loads(mqproof("analyze", path, "--json", "--decode-as", f"{port}=other").stdout)
+    account = json.loads(mqproof("analyze", path, "--messages", "--json", "--decode-as", f"{port}=other").stdout)
     assert account["kinds"] == {"mqtt": {}, "amqp": {}}
+    assert account["followed"]["groups"] == {}
 
 
 @pytest.mark.parametrize(
