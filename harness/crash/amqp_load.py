@@ -8,7 +8,7 @@ from mqproof.harness.crash.history import History
 from mqproof.harness.crash.load import PACE, Lost, Numbers, Worker, arrived, body_of
 from mqproof.harness.targets.target import Target
 from mqproof.harness.wires.amqp import AmqpWire
-from mqproof.harness.wires.amqp_message import Event, Message
+from mqproof.harness.wires.amqp_message import Event, Message, tell
 from mqproof.harness.wires.amqp_verbs import Things
 from mqproof.harness.wires.base import End, Ended
 
@@ -51,9 +51,9 @@ class _AmqpWorker(Worker):
         if isinstance(event, Ended):
             if event.end is End.TIMEOUT:
                 return None
-            raise Lost
+            raise Lost(str(event))
         if event.name in ("channel.close", "connection.close"):
-            raise Lost
+            raise Lost(tell(event))
         return event
 
 
@@ -82,7 +82,7 @@ class AmqpPublisher(_AmqpWorker):
         while self._open:
             event = self.next_event(ANSWER)
             if event is None:
-                raise Lost
+                raise Lost(f"no confirm within {ANSWER:.0f} s")
             if isinstance(event, Method) and event.name in ("basic.ack", "basic.nack"):
                 self._answered(event)
         self.pause(PACE * BATCH)
@@ -114,20 +114,22 @@ class AmqpConsumer(_AmqpWorker):
             arrived(self.history, event.body, marked=event.redelivered, connection=self.connections)
             taken.append(event)
             event = self.next_event(0.001) if len(taken) < PREFETCH else None
-        if taken:
-            self._settle(taken)
-        elif time.monotonic() - self._quiet > ANSWER:
-            self._round_trip()
+        if not taken and time.monotonic() - self._quiet > ANSWER:
+            taken = self._round_trip()
+        while taken and not (self.stopping.is_set() or self.waiting.is_set()):
+            taken = self._settle(taken)
 
-    def _settle(self, taken: list[Message]) -> None:
+    def _settle(self, taken: list[Message]) -> list[Message]:
+        """Acknowledge messages and note it when that is answered; return what came meanwhile. Raises Lost."""
         self.wire.ack(taken[-1].delivery_tag, multiple=True)
-        self._round_trip()
+        held = self._round_trip()
         now = time.monotonic()
         for message in taken:
             self.history.settled.setdefault(int(message.body), now)
+        return held
 
-    def _round_trip(self) -> None:
-        """Ask something and wait for the answer; messages that come before it are noted. Raises Lost."""
+    def _round_trip(self) -> list[Message]:
+        """Ask something and wait for the answer; note and return the messages that come before it. Raises Lost."""
         self.wire.send("basic.qos", prefetch_count=PREFETCH)
         held: list[Message] = []
         until = time.monotonic() + ANSWER
@@ -139,9 +141,8 @@ class AmqpConsumer(_AmqpWorker):
                 arrived(self.history, event.body, marked=event.redelivered, connection=self.connections)
                 held.append(event)
         else:
-            raise Lost
-        if held:
-            self._settle(held)
+            raise Lost(f"no answer within {ANSWER:.0f} s")
+        return held
 
 
 def declare(target: Target, queue: str, **arguments: Any) -> None:

@@ -3,7 +3,6 @@
 import threading
 import time
 from collections.abc import Callable
-from contextlib import suppress
 
 from mqproof.harness.crash.history import Delivery, History, Sent
 from mqproof.harness.verdicts import Blocked
@@ -27,6 +26,7 @@ class Worker:
         self.serving = threading.Event()  # it is connected now
         self.connections = 0
         self.error: BaseException | None = None
+        self.away = ""  # why it was last without a connection
         self._thread = threading.Thread(target=self._run, daemon=True)
 
     def start(self) -> None:
@@ -80,13 +80,15 @@ class Worker:
 
     def _serve(self) -> None:
         """Work on one connection until it is lost, or nothing is to be done."""
-        with suppress(Lost, Blocked, OSError):
+        try:
             self.connections += 1
             self.connect()
             self.ready.set()
             self.serving.set()
             while not (self.stopping.is_set() or self.waiting.is_set()):
                 self.work()
+        except (Lost, Blocked, OSError) as error:
+            self.away = str(error)
 
 
 class Numbers:

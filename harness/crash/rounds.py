@@ -201,7 +201,9 @@ def _fence(publishers: list[Worker], consumers: list[Worker]) -> None:
 
     arrived = wait_for(lambda: all(passed(*each) for each in last), RECOVERY)
     if not arrived and not all(consumer.serving.is_set() for consumer in consumers):
-        raise Blocked(f"a consumer has not come back within {RECOVERY:.0f} s")
+        reasons = {consumer.away for consumer in consumers if not consumer.serving.is_set() and consumer.away}
+        why = "; ".join(sorted(reasons))
+        raise Blocked(f"a consumer has not come back within {RECOVERY:.0f} s{f': {why}' if why else ''}")
 
 
 def _drain(histories: list[History]) -> None:

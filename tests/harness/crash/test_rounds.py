@@ -14,7 +14,7 @@ from mqproof.harness.crash.disruptions import DISRUPTIONS, Scene, cut
 from mqproof.harness.crash.handshakes import STEPS, interrupted
 from mqproof.harness.crash.load import Lost, Worker, wait_for
 from mqproof.harness.crash.mqtt_load import MqttSubscriber
-from mqproof.harness.verdicts import Verdict
+from mqproof.harness.verdicts import Blocked, Verdict
 
 ROOT = Path(__file__).parents[3]
 COMMAND = [sys.executable, "-P", "-m", "mqproof.harness.cli", "crash"]
@@ -93,21 +93,22 @@ def test_nothing_counts_as_lost_before_the_consumer_is_back(
 
 
 @pytest.mark.parametrize(("protocol", "consumer"), [("amqp", AmqpConsumer), ("mqtt", MqttSubscriber)])
-def test_nothing_is_said_where_a_consumer_never_comes_back(
-    monkeypatch: pytest.MonkeyPatch, protocol: str, consumer: type[Worker]
+@pytest.mark.parametrize(("error", "told"), [(Lost(), ""), (Blocked("channel.close 404"), ": channel.close 404")])
+def test_nothing_but_the_reason_is_said_where_a_consumer_never_comes_back(
+    monkeypatch: pytest.MonkeyPatch, protocol: str, consumer: type[Worker], error: Exception, told: str
 ) -> None:
     connect = consumer.connect
 
     def connect_once(self: Worker) -> None:
         if self.connections > 1:
-            raise Lost
+            raise error
         connect(self)
 
     monkeypatch.setattr(rounds, "RECOVERY", 3.0)
     monkeypatch.setattr(consumer, "connect", connect_once)
     with rounds.crash_broker("embedded", protocol) as (broker, target):
         outcome = rounds.disturb(broker, target, "cut")
-    assert (outcome.verdict, outcome.error) == (Verdict.INCONCLUSIVE, "a consumer has not come back within 3 s")
+    assert (outcome.verdict, outcome.error) == (Verdict.INCONCLUSIVE, f"a consumer has not come back within 3 s{told}")
 
 
 def test_a_broker_that_forgets_acknowledgements_is_found_out(monkeypatch: pytest.MonkeyPatch) -> None:
