@@ -7,15 +7,17 @@ from typing import Any
 
 import pytest
 from mqproof.dissectors.amqp.codec import Method, method
+from mqproof.harness.patience import patience
 from mqproof.harness.proxy.core import ProxyLoop
 from mqproof.harness.reference.amqp.server import start_in_thread
 from mqproof.harness.saboteur.core import AmqpConn, AmqpFault, passage_for
 from mqproof.harness.targets.identify import identify
 from mqproof.harness.targets.target import Target
-from mqproof.harness.verdicts import Deviation, Untested
+from mqproof.harness.verdicts import Blocked, Deviation, Untested
 from mqproof.harness.wires.amqp import AmqpWire
 from mqproof.harness.wires.amqp_verbs import Things
 from mqproof.suites.amqp import test_3_1_3_4_headers_exchange as headers_exchange
+from mqproof.suites.amqp import test_4_2_3_frames as frames
 from mqproof.suites.amqp import test_exchange_declare as exchange_declare
 from mqproof.suites.amqp import test_queue_bind as queue_bind
 from mqproof.suites.amqp import test_queue_declare as queue_declare
@@ -61,7 +63,7 @@ class Counts(AmqpFault):
 
 
 @contextmanager
-def wires_to(fault: AmqpFault) -> Iterator[Callable[[], AmqpWire]]:
+def wires_to(fault: AmqpFault) -> Iterator[Callable[..., AmqpWire]]:
     """Give what makes connections to a reference broker in front of which ``fault`` stands."""
     handle = start_in_thread()
     try:
@@ -70,7 +72,7 @@ def wires_to(fault: AmqpFault) -> Iterator[Callable[[], AmqpWire]]:
         things = Things(lambda kind: f"{kind}{next(numbers)}")
         with ProxyLoop() as loop:
             target = identify(loop.proxy(behind, passage_for(fault)).target)
-            yield lambda: AmqpWire(target, things).open()
+            yield lambda **limits: AmqpWire(target, things).open(**limits)
     finally:
         handle.stop()
 
@@ -152,3 +154,13 @@ def test_arguments_that_a_broker_does_not_know_are_its_own_affair() -> None:
 def test_count_of_a_purge_does_not_tell_what_became_of_unacknowledged_messages() -> None:
     with wires_to(Counts()) as wires:
         queue_purge.test_purge_leaves_unacknowledged_messages_alone(wires())
+
+
+def test_message_that_never_comes_was_in_no_frame_too_large(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(patience, "factor", 0.1)
+
+    def wanted(frame: Method) -> bool:
+        return frame.name == "basic.get"
+
+    with wires_to(closing("channel.close", 404, wanted)) as wires, pytest.raises(Blocked):
+        frames.test_broker_keeps_to_the_agreed_frame_size(wires, deliver=False)
