@@ -15,20 +15,29 @@ and work with any broker; those marked *embedded* are defects that only the embe
 
 ## How to add one
 
-Write a class of a few lines in `harness/saboteur/amqp_faults*.py` or `mqtt_faults*.py`:
+Write a class of a few lines into a module whose name begins with `amqp_faults` or `mqtt_faults`, in
+`harness/saboteur/`: one that is there, or a new one like this.
 
 ```python
-@fault("confirm-lost", "amqp-0-9-1:confirm/all-messages-acknowledged", says="the broker forgets a publisher confirm")
-class LostConfirm(AmqpFault):
-    def from_broker(self, frame, conn):
-        if isinstance(frame, Method) and frame.name == "basic.ack":
-            return []
+from typing import Any
+
+from mqproof.harness.saboteur.amqp_faults import is_method
+from mqproof.harness.saboteur.core import AmqpConn, AmqpFault, AmqpResult, fault
+
+
+@fault("my-confirm-twice", "amqp-0-9-1:publisher-confirms/03", says="the broker confirms twice on channel 1")
+class MyConfirmTwice(AmqpFault):
+    def from_broker(self, frame: Any, conn: AmqpConn) -> AmqpResult:
+        return [frame, frame] if is_method(frame, "basic.ack") and frame.channel == 1 else None
 ```
+
+`mqproof faults run --fault my-confirm-twice` shows whether a test notices, and no sanity test: on other channels the
+tests publish what they only need, which is why this fault leaves those alone.
 
 `from_client` and `from_broker` see decoded frames and return what goes on instead: `None` for the frame as it came, an
 empty list to drop it, several frames to add some. `conn.memory` keeps state per connection, `self.memory` for all of
-them. Faults that concern whole messages derive from `AmqpContentFault`. Then `mqproof faults run --fault confirm-lost`
-shows whether a test notices.
+them. Faults that concern whole messages derive from `AmqpContentFault`, those of MQTT from `MqttFault`. No two faults
+have one name. `mqproof faults list --markdown` makes this page.
 """
 
 TABLE_HEAD = """# Kill table

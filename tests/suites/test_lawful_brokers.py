@@ -1,8 +1,13 @@
-"""Reactions that the text of AMQP 0-9-1 permits, and that no broker of ours shows, are no deviations."""
+"""Reactions that the text of AMQP 0-9-1 permits, and that no broker of ours shows, are no deviations.
 
+And the fault that docs/faults.md shows as an example is one: it can be written as it stands there, and a test notices.
+"""
+
+import re
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -10,7 +15,7 @@ from mqproof.dissectors.amqp.codec import Method, method
 from mqproof.harness.patience import patience
 from mqproof.harness.proxy.core import ProxyLoop
 from mqproof.harness.reference.amqp.server import start_in_thread
-from mqproof.harness.saboteur.core import AmqpConn, AmqpFault, passage_for
+from mqproof.harness.saboteur.core import FAULTS, AmqpConn, AmqpFault, passage_for
 from mqproof.harness.targets.identify import identify
 from mqproof.harness.targets.target import Target
 from mqproof.harness.verdicts import Blocked, Deviation, Untested
@@ -18,10 +23,12 @@ from mqproof.harness.wires.amqp import AmqpWire
 from mqproof.harness.wires.amqp_verbs import Things
 from mqproof.suites.amqp import test_3_1_3_4_headers_exchange as headers_exchange
 from mqproof.suites.amqp import test_4_2_3_frames as frames
+from mqproof.suites.amqp import test_confirms as confirms
 from mqproof.suites.amqp import test_exchange_declare as exchange_declare
 from mqproof.suites.amqp import test_queue_bind as queue_bind
 from mqproof.suites.amqp import test_queue_declare as queue_declare
 from mqproof.suites.amqp import test_queue_purge_delete as queue_purge
+from mqproof.suites.amqp import test_sanity as sanity
 
 Answer = Callable[[Method], Method | None]
 
@@ -164,3 +171,16 @@ def test_message_that_never_comes_was_in_no_frame_too_large(monkeypatch: pytest.
 
     with wires_to(closing("channel.close", 404, wanted)) as wires, pytest.raises(Blocked):
         frames.test_broker_keeps_to_the_agreed_frame_size(wires, deliver=False)
+
+
+def test_example_of_the_page_of_faults_is_noticed_by_its_test_and_by_no_sanity_test() -> None:
+    page = (Path(__file__).parents[2] / "docs" / "faults.md").read_text(encoding="utf-8")
+    (example,) = re.findall(r"```python\n(.*?)```", page, re.DOTALL)
+    exec(example, {"__name__": "example"})
+    spec = FAULTS.pop("my-confirm-twice")
+    fault = spec.make()
+    assert isinstance(fault, AmqpFault)
+    with wires_to(fault) as wires:
+        sanity.test_broker_answers_the_close_of_a_connection(wires())
+        with pytest.raises(AssertionError):
+            confirms.test_batch_is_confirmed_completely_and_once(wires())
