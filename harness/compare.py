@@ -4,7 +4,7 @@ A number counts as changed only where the repeats of the one side all lie beyond
 three on a side that cannot be said, and is not said.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Literal
@@ -28,6 +28,7 @@ LOAD_METRICS = {
     "ledger.lost": False,
     "ledger.duplicated": False,
 }
+NO_SETTINGS = ("scenario", "product", "capabilities", "prefix")  # in a load's settings, and what is compared or chance
 OVERHEAD = "overhead_per_delivered"
 
 
@@ -63,7 +64,7 @@ class Comparison:
     b: str
     verdicts: list[VerdictChange] = field(default_factory=list)
     unchanged: int = 0
-    one_sided: list[str] = field(default_factory=list)  # specifications that only one side was tested on
+    one_sided: list[str] = field(default_factory=list)  # specifications and loads that only one side has
     metrics: list[MetricChange] = field(default_factory=list)
 
     def of(self, direction: Direction) -> list[VerdictChange]:
@@ -99,7 +100,9 @@ def compare(a: Sequence[Run], b: Sequence[Run]) -> Comparison:
             result.unchanged += 1
         else:
             result.verdicts.append(_change(key, old[0], new[0], new[1] or old[1]))
-    result.metrics = _metric_changes(a, b)
+    varied = _varied((*a, *b))
+    result.one_sided += sorted(_loads_of(a, varied) ^ _loads_of(b, varied))
+    result.metrics = _metric_changes(metrics_of(a, varied), metrics_of(b, varied))
     return result
 
 
@@ -137,8 +140,7 @@ def _change(key: str, before: Verdict, after: Verdict, reason: str) -> VerdictCh
     return VerdictChange(spec, identifier, level, summary, before, after, direction_of(before, after), reason)
 
 
-def _metric_changes(a: Sequence[Run], b: Sequence[Run]) -> list[MetricChange]:
-    before, after = metrics_of(a), metrics_of(b)
+def _metric_changes(before: Mapping[str, list[float]], after: Mapping[str, list[float]]) -> list[MetricChange]:
     changes = []
     for name in sorted(before.keys() & after.keys()):
         more_is_better = LOAD_METRICS.get(name.rpartition(" ")[2], False)
@@ -159,18 +161,49 @@ def _judged(
     return "same"
 
 
-def metrics_of(runs: Iterable[Run]) -> dict[str, list[float]]:
-    """Return every number worth comparing, by name, one value for each time it was measured."""
+def metrics_of(runs: Iterable[Run], varied: Mapping[str, Sequence[str]]) -> dict[str, list[float]]:
+    """Return every number worth comparing, by name, one value for each time it was measured.
+
+    ``varied``: by kind of load, the settings that belong to its name, because they are not the same everywhere.
+    """
     values: dict[str, list[float]] = {}
     for run in runs:
         for load_ in run.loads:
             for path in LOAD_METRICS:
                 value = at(load_, path)
                 if value is not None:
-                    values.setdefault(f"{load_.get('scenario', 'load')} {path}", []).append(value)
+                    values.setdefault(f"{_load_name(run, load_, varied)} {path}", []).append(value)
         for name, value in overheads_of(run).items():
             values.setdefault(f"{name} {OVERHEAD}", []).append(value)
     return values
+
+
+def _kind(run: Run, load_: Mapping[str, Any]) -> str:
+    """Return a load's scenario and protocol: what two targets of one run measured is no repeat."""
+    protocol = next((t["protocol"] for t in run.targets if t["name"] == load_.get("target")), "")
+    return f"{load_.get('scenario', 'load')} {protocol}".strip()
+
+
+def _varied(runs: Iterable[Run]) -> dict[str, list[str]]:
+    """Return, by kind of load, the settings that differ between its loads."""
+    seen: dict[str, dict[str, set[str]]] = {}
+    for run in runs:
+        for load_ in run.loads:
+            of_kind = seen.setdefault(_kind(run, load_), {})
+            for name, value in load_.get("settings", {}).items():
+                if name not in NO_SETTINGS:
+                    of_kind.setdefault(name, set()).add(repr(value))
+    return {kind: [name for name, values in found.items() if len(values) > 1] for kind, found in seen.items()}
+
+
+def _loads_of(runs: Iterable[Run], varied: Mapping[str, Sequence[str]]) -> set[str]:
+    return {_load_name(run, load_, varied) for run in runs for load_ in run.loads}
+
+
+def _load_name(run: Run, load_: Mapping[str, Any], varied: Mapping[str, Sequence[str]]) -> str:
+    kind, settings = _kind(run, load_), load_.get("settings", {})
+    told = ", ".join(f"{name} {settings[name]}" for name in varied.get(kind, ()) if name in settings)
+    return f"{kind} ({told})" if told else kind
 
 
 def overheads_of(run: Run) -> dict[str, float]:

@@ -2,13 +2,25 @@
 
 from html import escape
 
-from mqproof.harness.compare import Comparison, Direction, MetricChange
+from mqproof.harness.compare import OVERHEAD, Comparison, Direction, MetricChange
 from rich.console import Console
 from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
 TITLES: tuple[tuple[Direction, str], ...] = (("worse", "Worse"), ("better", "Better"), ("unclear", "Not comparable"))
+WORDS = {
+    "metrics.publish_rate_msg_s": "published, msg/s",
+    "metrics.delivery_rate_msg_s": "delivered, msg/s",
+    "metrics.latency_us.p50": "latency p50, µs",
+    "metrics.latency_us.p90": "latency p90, µs",
+    "metrics.latency_us.p99": "latency p99, µs",
+    "metrics.latency_us.p999": "latency p99.9, µs",
+    "metrics.latency_us.max": "latency max, µs",
+    "ledger.lost": "lost",
+    "ledger.duplicated": "duplicated",
+    OVERHEAD: "overhead per message, octets",
+}
 STYLE = """
 :root { color-scheme: light dark; --line: #8885; }
 body { font: 15px/1.5 system-ui, sans-serif; margin: 2rem auto; max-width: 70rem; padding: 0 1rem; }
@@ -39,7 +51,7 @@ def print_comparison(found: Comparison, console: Console) -> None:
     if found.metrics:
         table = Table("measured", "A", "B", "", box=None, pad_edge=False)
         for metric in found.metrics:
-            table.add_row(metric.name, spread(metric.before), spread(metric.after), metric.verdict)
+            table.add_row(measured(metric), spread(metric.before), spread(metric.after), metric.verdict)
         console.print()
         console.print(table)
 
@@ -60,7 +72,7 @@ def markdown(found: Comparison) -> str:
             lines.append("")
     if found.metrics:
         lines += ["| measured | before | after | |", "|---|---|---|---|"]
-        lines += [f"| {m.name} | {spread(m.before)} | {spread(m.after)} | {m.verdict} |" for m in found.metrics]
+        lines += [f"| {measured(m)} | {spread(m.before)} | {spread(m.after)} | {m.verdict} |" for m in found.metrics]
     return "\n".join(lines).rstrip() + "\n"
 
 
@@ -94,6 +106,12 @@ def _scrolling(rows: str) -> str:
     return f'<div class="scroll"><table>{rows}</table></div>'
 
 
+def measured(metric: MetricChange) -> str:
+    """Return what was measured, in words that a narrow column can break."""
+    name, _, path = metric.name.rpartition(" ")
+    return f"{name} {WORDS.get(path, path)}"
+
+
 def spread(values: tuple[float, ...]) -> str:
     """Return the values in words: one number, or the median and the range."""
     if len(values) == 1:
@@ -102,7 +120,7 @@ def spread(values: tuple[float, ...]) -> str:
 
 
 def _metric_row(metric: MetricChange) -> str:
-    cells = f"<td>{escape(metric.name)}<td>{spread(metric.before)}<td>{spread(metric.after)}"
+    cells = f"<td>{escape(measured(metric))}<td>{spread(metric.before)}<td>{spread(metric.after)}"
     return f"<tr>{cells}<td class={escape(metric.verdict.split()[0])}>{escape(metric.verdict)}</tr>"
 
 

@@ -109,3 +109,38 @@ def test_a_folder_of_runs_is_a_group(tmp_path):
     assert len(load_group(tmp_path / "1")) == 1
     with pytest.raises(BadRun, match="holds none"):
         load_group(tmp_path / "1" / "nothing")
+
+
+def loaded(*loads: tuple[str, float, int]) -> Run:
+    """Return a run with loads: protocol, delivery rate, payload."""
+    protocols = sorted({protocol for protocol, _, _ in loads})
+    found = Run(targets=[TARGET | {"name": f"t-{protocol}", "protocol": protocol} for protocol in protocols])
+    for protocol, rate, payload in loads:
+        metrics = {"delivery_rate_msg_s": rate, "latency_us": {"p50": 1.0, "p999": 2.0}}
+        settings = {"payload": payload, "product": f"P {rate}"}
+        found.loads.append({"scenario": "w", "target": f"t-{protocol}", "settings": settings, "metrics": metrics})
+    return found
+
+
+def test_loads_on_two_targets_are_no_repeats_of_each_other():
+    side = [loaded(("amqp", 10.0, 64), ("mqtt", 100.0, 64)) for _ in range(2)]
+    rates = {m.name: m.before for m in compare(side, side).metrics if "rate" in m.name}
+    name = "metrics.delivery_rate_msg_s"
+    assert rates == {f"w amqp {name}": (10.0, 10.0), f"w mqtt {name}": (100.0, 100.0)}
+
+
+def test_loads_with_other_settings_are_no_repeats_and_not_compared():
+    found = compare([loaded(("amqp", 10.0, 64), ("amqp", 5.0, 256))], [loaded(("amqp", 11.0, 64))])
+    rates = {m.name: (m.before, m.after) for m in found.metrics if "rate" in m.name}
+    assert rates == {"w amqp (payload 64) metrics.delivery_rate_msg_s": ((10.0,), (11.0,))}
+    assert found.one_sided == ["w amqp (payload 256)"]
+
+
+def test_the_terminal_tells_the_percentiles_apart():
+    output = io.StringIO()
+    side = [loaded(("amqp", 10.0, 64)) for _ in range(3)]
+    print_comparison(compare(side, side), Console(file=output, width=80))
+    words = " ".join(output.getvalue().split())
+    assert "…" not in words
+    assert "latency p50" in words
+    assert "latency p99.9" in words
