@@ -86,11 +86,11 @@ class WelcomeEmail:
         until = time.monotonic() + DRAIN
         while self.under_way and time.monotonic() < until:
             sleep(0.01)
+        self.book.stopped = time.monotonic()  # here and not in stop(): Locust takes seconds to end its users
 
     def stop(self) -> None:
         """Wait until every message has arrived, or no longer; then remove everything."""
-        self.book.stopped = time.monotonic()
-        until = self.book.stopped + DRAIN
+        until = time.monotonic() + DRAIN
         while self.book.ledger.outstanding and time.monotonic() < until:
             sleep(0.05)
         for link in self._links if self._is_amqp else self._links * self.settings.workers:

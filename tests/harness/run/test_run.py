@@ -41,6 +41,15 @@ def test_what_is_saved_is_loaded_again_and_valid(tmp_path):
     jsonschema.validate(json.loads((tmp_path / "run.json").read_text()), SCHEMA)
 
 
+@pytest.mark.parametrize("url", ["amqps://h", "mqtt://h", "mqtts://me:secret@h:8883", "ws://h:80/mqtt", "wss://h/mqtt"])
+def test_every_url_that_a_target_can_have_is_valid(tmp_path, url):
+    run = some_run()
+    run.targets.clear()
+    run.add_targets([parse_url(url)])
+    run.save(tmp_path)
+    jsonschema.validate(json.loads((tmp_path / "run.json").read_text()), SCHEMA)
+
+
 def test_the_schema_refuses_what_is_not_a_run():
     with pytest.raises(jsonschema.ValidationError):
         jsonschema.validate({"schema": 1}, SCHEMA)
