@@ -15,6 +15,7 @@ from mqproof.harness.wires.base import End, Ended
 ANSWER = 2.0  # seconds after which a broker that says nothing is given up, as a client's heartbeat would
 BATCH = 10
 PREFETCH = 20
+NOT_FOUND = 404
 THINGS = Things(lambda kind: f"mqproof-crash-{kind}")
 
 
@@ -105,6 +106,16 @@ class AmqpConsumer(_AmqpWorker):
         super().connect()
         self.wire.consume(self._queue, prefetch=PREFETCH)
         self._quiet = time.monotonic()
+
+    def has_source(self) -> bool:
+        """Whether the queue is there: a broker without it says 404. Raises Blocked."""
+        wire = AmqpWire(self._target, THINGS).open()
+        try:
+            wire.send("queue.declare", queue=self._queue, passive=True)
+            answer = wire.expect("queue.declare-ok", "channel.close")
+        finally:
+            wire.cut()
+        return answer.name == "queue.declare-ok" or answer.arguments["reply_code"] != NOT_FOUND
 
     def work(self) -> None:
         """Take what comes for a moment, and settle it. Raises Lost."""

@@ -38,12 +38,14 @@ class Delivery:
 
 @dataclass(frozen=True, slots=True)
 class Problem:
-    """A broken promise. ``kind``: confirmed-lost, acknowledged-back, duplicated, reordered, unexpected."""
+    """A broken promise. ``kind``: queue-lost, confirmed-lost, acknowledged-back, duplicated, reordered, unexpected."""
 
     kind: str
     numbers: tuple[int, ...]
 
     def __str__(self) -> str:
+        if not self.numbers:
+            return self.kind
         shown = ", ".join(map(str, self.numbers[:SHOWN]))
         more = f" and {len(self.numbers) - SHOWN} more" if len(self.numbers) > SHOWN else ""
         return f"{self.kind}: message {shown}{more}"
@@ -58,12 +60,13 @@ class History:
     deliveries: list[Delivery] = field(default_factory=list)
     settled: dict[int, float] = field(default_factory=dict)
     killed: list[float] = field(default_factory=list)  # when the broker was killed
+    is_queue_gone: bool = False  # the durable queue did not outlive that: what came later had nowhere to go
 
     @property
     def missing(self) -> set[int]:
         """The confirmed messages that have not arrived yet."""
         arrived = {delivery.number for delivery in self.deliveries}
-        return {number for number, sent in self.sent.items() if _is_owed(sent) and number not in arrived}
+        return {number for number, sent in self.sent.items() if self._is_owed(sent) and number not in arrived}
 
     def problems(self) -> list[Problem]:
         """Return every promise that is broken, at the end of a run."""
@@ -74,7 +77,8 @@ class History:
             "reordered": sorted(self._reordered()),
             "unexpected": sorted({each.number for each in self.deliveries} - self.sent.keys()),
         }
-        return [Problem(kind, tuple(numbers)) for kind, numbers in found.items() if numbers]
+        lost = [Problem("queue-lost", ())] if self.is_queue_gone else []
+        return lost + [Problem(kind, tuple(numbers)) for kind, numbers in found.items() if numbers]
 
     def ledger(self) -> Ledger:
         """Return the books of this history."""
@@ -83,8 +87,10 @@ class History:
             ledger.publish(1, number)
             if sent.refused:
                 ledger.refuse(1, number)
-            elif sent.confirmed is not None:
+            elif self._is_owed(sent):
                 ledger.confirm(1, number)
+            elif sent.confirmed is not None:
+                ledger.excuse("no queue to go to", 1, number)
             else:
                 ledger.excuse("never confirmed", 1, number)
         for delivery in self.deliveries:
@@ -96,6 +102,12 @@ class History:
         """Return the ledger's numbers, and how many acknowledged messages came back."""
         findings = self.ledger().findings().plain()
         return {**{name: findings[name] for name in COUNTED}, "settled": len(self.settled), "back": len(self._back())}
+
+    def _is_owed(self, sent: Sent) -> bool:
+        """Whether the broker has confirmed a message, while there was a queue: one that goes nowhere is confirmed."""
+        if sent.confirmed is None or sent.refused:
+            return False
+        return not self.is_queue_gone or sent.confirmed < min(self.killed, default=float("inf"))
 
     def _back(self) -> set[int]:
         """What was settled and came again; not what was settled shortly before a kill."""
@@ -127,7 +139,3 @@ class History:
             elif is_first and not delivery.marked:
                 late.add(delivery.number)
         return late
-
-
-def _is_owed(sent: Sent) -> bool:
-    return sent.confirmed is not None and not sent.refused

@@ -63,6 +63,10 @@ class Worker:
         """Do one piece of work. Raises Lost or Blocked."""
         raise NotImplementedError
 
+    def has_source(self) -> bool:
+        """Whether what it consumes from is still there, as far as the protocol tells. Raises Blocked."""
+        return True
+
     def leave(self) -> None:
         """End the connection as it is."""
         raise NotImplementedError

@@ -132,7 +132,8 @@ def _under_load(broker: LocalBroker, target: Target, outcome: Outcome) -> None:
         outcome.problems = [problem for history in histories for problem in history.problems()]
         outcome.numbers = _numbers(histories)
         outcome.numbers["sessions_lost"] = sum(getattr(each, "sessions_lost", 0) for each in consumers)
-        clean()
+        if not any(history.is_queue_gone for history in histories):
+            clean()
 
 
 def _amqp(target: Target, through: Target, disruption: str) -> tuple[list[Worker], list[Worker], Callable[[], None]]:
@@ -187,7 +188,8 @@ def _start(consumers: list[Worker], publishers: list[Worker]) -> None:
 def _fence(publishers: list[Worker], consumers: list[Worker]) -> None:
     """Publish on until something of it arrives: what went before has come by then, or was lost.
 
-    Raises Blocked where nothing arrives because a consumer has not come back: then nothing is known.
+    Where nothing arrives because a consumer has not come back, nothing is known, and it raises Blocked; but for a queue
+    that is gone: that is the broker's doing, and the history says so.
     """
     last = [(each.history, max(each.history.sent, default=-1)) for each in publishers]
     for each in publishers:
@@ -200,10 +202,14 @@ def _fence(publishers: list[Worker], consumers: list[Worker]) -> None:
         return any(delivery.number > number for delivery in list(history.deliveries))
 
     arrived = wait_for(lambda: all(passed(*each) for each in last), RECOVERY)
-    if not arrived and not all(consumer.serving.is_set() for consumer in consumers):
+    if arrived or all(consumer.serving.is_set() for consumer in consumers):
+        return
+    if all(consumer.has_source() for consumer in consumers):
         reasons = {consumer.away for consumer in consumers if not consumer.serving.is_set() and consumer.away}
         why = "; ".join(sorted(reasons))
         raise Blocked(f"a consumer has not come back within {RECOVERY:.0f} s{f': {why}' if why else ''}")
+    for each in publishers:
+        each.history.is_queue_gone = True
 
 
 def _drain(histories: list[History]) -> None:

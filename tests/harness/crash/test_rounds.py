@@ -3,13 +3,14 @@
 import json
 import subprocess
 import sys
+import time
 from collections.abc import Callable
 from pathlib import Path
 
 import jsonschema
 import pytest
 from mqproof.harness.crash import rounds
-from mqproof.harness.crash.amqp_load import AmqpConsumer
+from mqproof.harness.crash.amqp_load import AmqpConsumer, remove
 from mqproof.harness.crash.disruptions import DISRUPTIONS, Scene, cut
 from mqproof.harness.crash.handshakes import STEPS, interrupted
 from mqproof.harness.crash.load import Lost, Worker, wait_for
@@ -109,6 +110,29 @@ def test_nothing_but_the_reason_is_said_where_a_consumer_never_comes_back(
     with rounds.crash_broker("embedded", protocol) as (broker, target):
         outcome = rounds.disturb(broker, target, "cut")
     assert (outcome.verdict, outcome.error) == (Verdict.INCONCLUSIVE, f"a consumer has not come back within 3 s{told}")
+
+
+def lost_queue(scene: Scene) -> None:
+    """The consumer stays away until messages wait for it; then the queue is gone, as after a kill."""
+    (consumer,), (history,) = scene.consumers, scene.histories
+    assert isinstance(consumer, AmqpConsumer)
+    consumer.waiting.set()
+    assert wait_for(lambda: len(history.missing) > 20, 10.0)
+    history.killed.append(time.monotonic())
+    remove(consumer._target, consumer._queue)
+    consumer.waiting.clear()
+
+
+def test_a_durable_queue_that_is_gone_is_found_out_with_what_was_in_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What was confirmed later had no queue to go to, which is no loss."""
+    monkeypatch.setattr(rounds, "RECOVERY", 4.0)
+    monkeypatch.setitem(DISRUPTIONS, "lie", lost_queue)
+    with rounds.crash_broker("embedded", "amqp") as (broker, target):
+        outcome = rounds.disturb(broker, target, "lie")
+    assert (outcome.verdict, outcome.error) == (Verdict.DEVIATES, "")
+    queue, confirmed = outcome.problems
+    assert (str(queue), confirmed.kind) == ("queue-lost", "confirmed-lost")
+    assert 20 <= len(confirmed.numbers) == outcome.numbers["confirmed_lost"] < outcome.numbers["published"]
 
 
 def test_a_broker_that_forgets_acknowledgements_is_found_out(monkeypatch: pytest.MonkeyPatch) -> None:
