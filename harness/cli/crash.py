@@ -132,12 +132,16 @@ def _rounds(
     from mqproof.harness.crash.rounds import crash_broker, disturb
 
     outcomes: list[Outcome] = []
-    with crash_broker(driver, protocol) as (broker, target):
-        for _ in range(rounds):
-            for name in names:
+    planned = iter([*names] * rounds)
+    while True:  # a broker that does not start again is replaced by another one
+        with crash_broker(driver, protocol) as (broker, target):
+            for name in planned:
                 if stop.is_set():
                     return target, outcomes
                 outcomes.append(disturb(broker, target, name))
                 if not quiet:
                     typer.echo(line(outcomes[-1]))
-        return target, outcomes
+                if outcomes[-1].is_broker_lost:
+                    break
+            else:
+                return target, outcomes

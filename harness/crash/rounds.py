@@ -45,6 +45,7 @@ class Outcome:
     numbers: dict[str, int] = field(default_factory=dict)
     seconds: float = 0.0
     error: str = ""
+    is_broker_lost: bool = False  # it did not start again: the next disruption needs another one
 
     @property
     def unknown(self) -> list[Problem]:
@@ -100,6 +101,7 @@ def disturb(broker: LocalBroker, target: Target, name: str) -> Outcome:
             _in_handshake(broker, target, outcome)
     except (Blocked, BrokerFailed) as error:
         outcome.error = str(error).partition("\n")[0]
+        outcome.is_broker_lost = isinstance(error, BrokerFailed)
     outcome.seconds = time.monotonic() - began
     return outcome
 

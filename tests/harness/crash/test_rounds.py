@@ -4,11 +4,14 @@ import json
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from threading import Event
 
 import jsonschema
 import pytest
+from mqproof.harness.cli import crash as crash_command
 from mqproof.harness.crash import rounds
 from mqproof.harness.crash.amqp_load import AmqpConsumer, remove
 from mqproof.harness.crash.disruptions import DISRUPTIONS, Scene, cut
@@ -110,6 +113,28 @@ def test_nothing_but_the_reason_is_said_where_a_consumer_never_comes_back(
     with rounds.crash_broker("embedded", protocol) as (broker, target):
         outcome = rounds.disturb(broker, target, "cut")
     assert (outcome.verdict, outcome.error) == (Verdict.INCONCLUSIVE, f"a consumer has not come back within 3 s{told}")
+
+
+def test_a_broker_that_does_not_start_again_is_replaced_for_the_next_disruption(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    brokers: list[str] = []
+    seen: list[tuple[str, str]] = []
+
+    @contextmanager
+    def crash_broker(driver: str, protocol: str) -> Iterator[tuple[str, str]]:
+        brokers.append(f"{driver} {len(brokers) + 1}")
+        yield brokers[-1], protocol
+
+    def disturb(broker: str, target: str, name: str) -> rounds.Outcome:
+        seen.append((broker, name))
+        return rounds.Outcome("d", target, name, is_broker_lost=len(seen) == 1)
+
+    monkeypatch.setattr(rounds, "crash_broker", crash_broker)
+    monkeypatch.setattr(rounds, "disturb", disturb)
+    _, outcomes = crash_command._rounds("d", "amqp", ["kill", "cut"], 2, Event(), quiet=True)
+    assert [outcome.disruption for outcome in outcomes] == ["kill", "cut", "kill", "cut"]
+    assert seen == [("d 1", "kill"), ("d 2", "cut"), ("d 2", "kill"), ("d 2", "cut")]
 
 
 def lost_queue(scene: Scene) -> None:
