@@ -1,7 +1,8 @@
 """Each disturbance of AMQP messages, as an application meets it; settling stays right on both sides."""
 
 import re
-from collections.abc import Iterator
+import threading
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
@@ -10,9 +11,11 @@ import pika.exceptions
 import pytest
 from mqproof.harness.chaos.saboteur import Saboteur
 from mqproof.harness.chaos.scenario import Plan, Scenario
+from mqproof.harness.proxy.core import Link
 from mqproof.harness.targets.target import Target
 
 Channel = Any
+COMES_WITHIN = 30  # seconds
 
 
 @contextmanager
@@ -44,18 +47,20 @@ def fill(target: Target, queue: str, count: int) -> None:
             channel.basic_publish("", queue, b"m%d" % number)
 
 
-def take(channel: Channel, queue: str, *, ack: str = "each", wait: float = 0.15) -> list[tuple[bytes, bool]]:
-    """Consume until nothing comes for a while."""
-    taken, last = [], 0
-    for method, _, body in channel.consume(queue, inactivity_timeout=wait):
-        if method is None:
-            break
+def take(channel: Channel, queue: str, count: int, *, ack: str = "each") -> list[tuple[bytes, bool]]:
+    """Consume so many messages; what a round trip brings beyond them is taken, too."""
+    taken: list[tuple[bytes, bool]] = []
+    for method, _, body in channel.consume(queue, inactivity_timeout=COMES_WITHIN):
+        assert method is not None, f"only {taken} came"
         taken.append((body, method.redelivered))
-        last = method.delivery_tag
         if ack == "each":
-            channel.basic_ack(last)
-    if ack == "all" and last:
-        channel.basic_ack(last, multiple=True)
+            channel.basic_ack(method.delivery_tag)
+        if len(taken) >= count:
+            channel.basic_qos(prefetch_count=0)
+            if not channel.get_waiting_message_count():
+                break
+    if ack == "all":
+        channel.basic_ack(method.delivery_tag, multiple=True)
     channel.cancel()
     return taken
 
@@ -75,15 +80,21 @@ def test_a_copy_is_delivered_redelivered_and_both_can_be_settled(
 ) -> None:
     fill(amqp_target, queue, 3)
     with channel_of(stand(amqp_target, plays("duplicate-delivery")).url) as channel:
-        taken = take(channel, queue, ack=ack)
+        taken = take(channel, queue, 6, ack=ack)
     assert taken == [(b"m%d" % number, again) for number in range(3) for again in (False, True)]
     assert left(amqp_target, queue) == 0
 
 
 def test_a_lost_delivery_is_neither_delivered_nor_left(amqp_target: Target, queue: str, stand: Any) -> None:
     fill(amqp_target, queue, 3)
-    with channel_of(stand(amqp_target, plays("lost-delivery")).url) as channel:
-        assert take(channel, queue) == []
+    saboteur = stand(amqp_target, plays("lost-delivery"))
+    with channel_of(saboteur.url) as channel:
+        coming = channel.consume(queue, inactivity_timeout=0.05)
+        while len(saboteur.events) < 3:
+            assert next(coming)[0] is None
+        channel.basic_qos(prefetch_count=0)
+        assert channel.get_waiting_message_count() == 0
+        channel.cancel()
     assert left(amqp_target, queue) == 0
 
 
@@ -91,8 +102,8 @@ def test_a_reordered_delivery_comes_behind_the_next_one(amqp_target: Target, que
     fill(amqp_target, queue, 4)
     saboteur = stand(amqp_target)
     with channel_of(saboteur.url) as channel:
-        with saboteur.fault("reordered-delivery", probability=0.5, delay=5):
-            taken = [body for body, _ in take(channel, queue)]
+        with saboteur.fault("reordered-delivery", probability=0.5, delay=COMES_WITHIN):
+            taken = [body for body, _ in take(channel, queue, 4)]
     reordered = [event.number for event in saboteur.events]
     assert sorted(taken) == [b"m0", b"m1", b"m2", b"m3"]
     assert (taken == [b"m0", b"m1", b"m2", b"m3"]) == (not reordered)
@@ -100,35 +111,44 @@ def test_a_reordered_delivery_comes_behind_the_next_one(amqp_target: Target, que
     assert left(amqp_target, queue) == 0
 
 
-def test_a_delayed_delivery_is_overtaken(amqp_target: Target, queue: str, stand: Any) -> None:
+def test_a_delayed_delivery_is_overtaken(
+    amqp_target: Target, queue: str, stand: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
     fill(amqp_target, queue, 1)
-    saboteur = stand(amqp_target)
+    saboteur, overtaken, after = stand(amqp_target), threading.Event(), Link.after
+
+    def after_that(link: Link, seconds: float, action: Callable[[], None]) -> None:
+        """The delay lasts as long as was asked, and until the other message has come."""
+        after(link, seconds, lambda: action() if overtaken.is_set() else after_that(link, 0.01, action))
+
+    monkeypatch.setattr(Link, "after", after_that)
     with channel_of(saboteur.url) as channel:
-        slow = saboteur.fault("delayed-delivery", delay="300ms")
+        slow = saboteur.fault("delayed-delivery", delay="50ms")
         coming = channel.consume(queue, inactivity_timeout=0.05)
         while not slow.count:
             assert next(coming)[0] is None
         slow.stop()
         with channel_of(amqp_target.url) as other:
             other.basic_publish("", queue, b"overtakes")
-        bodies = [body for method, _, body in (next(coming) for _ in range(20)) if method is not None]
+        assert next(body for method, _, body in coming if method) == b"overtakes"
+        overtaken.set()
+        assert next(body for method, _, body in coming if method) == b"m0"
         channel.basic_ack(0, multiple=True)
         channel.cancel()
-    assert bodies == [b"overtakes", b"m0"]
     assert left(amqp_target, queue) == 0
 
 
 def test_a_body_is_changed_in_its_last_octet(amqp_target: Target, queue: str, stand: Any) -> None:
     fill(amqp_target, queue, 1)
     with channel_of(stand(amqp_target, plays("changed-body")).url) as channel:
-        assert [body for body, _ in take(channel, queue)] == [b"m1"]
+        assert [body for body, _ in take(channel, queue, 1)] == [b"m1"]
 
 
 @pytest.mark.parametrize("ack", ["each", "all"])
 def test_a_lost_ack_lets_the_message_come_back(amqp_target: Target, queue: str, stand: Any, ack: str) -> None:
     fill(amqp_target, queue, 3)
     with channel_of(stand(amqp_target, plays("lost-ack")).url) as channel:
-        take(channel, queue, ack=ack)
+        take(channel, queue, 3, ack=ack)
     assert left(amqp_target, queue) == 3
 
 
@@ -185,7 +205,7 @@ def test_only_the_queue_that_was_named_meets_the_fault(amqp_target: Target, queu
     fill(amqp_target, queue, 2)
     saboteur = stand(amqp_target, plays("lost-delivery", only={"queue": "another"}))
     with channel_of(saboteur.url) as channel:
-        assert len(take(channel, queue)) == 2
+        assert len(take(channel, queue, 2)) == 2
     assert saboteur.events == []
 
 
@@ -196,7 +216,7 @@ def test_a_fault_of_brokers_acts_by_chance(amqp_target: Target, queue: str, stan
             channel.basic_publish("", queue, body)
     saboteur = stand(amqp_target, plays("last-octet-changed", probability=0.5))
     with channel_of(saboteur.url) as channel:
-        taken = [body for body, _ in take(channel, queue)]
+        taken = [body for body, _ in take(channel, queue, 20)]
     changed = sum(one != other for one, other in zip(bodies, taken, strict=True))
     assert 0 < changed < 20
     assert changed == len(saboteur.events)
