@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import gevent
 import numpy as np
+from mqproof.harness.awake import Awake
 from mqproof.harness.ledger import IN_FLIGHT, UNCONFIRMED, Ledger
 from mqproof.loadtests.engine.kernels import BLOCKED, COMPLETED, CONFIRMED, RECEIVED, REFUSED, UNBLOCKED
 from mqproof.loadtests.engine.mqtt import IDS
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
 
 DUP = 0x08  # of PUBLISH's first octet
 STALL = 1.0  # seconds without an answer that is owed: the client could not do its work
+LATE = 1.0  # seconds beyond the timetable in which it may send what is due by then
 AGAIN = 0.2  # seconds before a connection that ended is tried again
 MOST_IN_FLIGHT = 32_768  # of one publisher, so that MQTT's packet ids stay unique
 UNDER_WAY = 8 << 20  # octets that two ends' socket buffers may hold when a connection ends
@@ -109,7 +111,10 @@ class Flow:
         self._table = table
         is_paced = any(rate for _, rate in self.stage.traffic.phases)
         again = time.monotonic() + self.stage.traffic.reconnect if self.stage.traffic.reconnect else float("inf")
-        while not self.stage.ended.is_set() and time.monotonic_ns() < table.end + 10**9:
+        late = Awake()
+        while not self.stage.ended.is_set() and late.seconds() < LATE:
+            if time.monotonic_ns() < table.end:
+                late.begin()
             try:
                 if self._wire is None:
                     self.connect()

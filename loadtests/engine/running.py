@@ -6,6 +6,7 @@ from typing import Any
 
 import gevent
 from gevent.event import Event
+from mqproof.harness.awake import Awake
 from mqproof.harness.targets.target import Target
 from mqproof.loadtests.book import Book
 from mqproof.loadtests.engine import kernels
@@ -23,6 +24,7 @@ QUIET = 3.0  # seconds without an arrival, after which what is missing is lost
 FILES = ("histograms", "books")  # that the run directory has as files of their own
 CLOCKS_US = 1000  # what clocks may differ by in any case
 STORM = 60.0  # seconds that the last reconnect of a fleet may take beyond the time
+LATE = 5.0  # seconds beyond the time for publishers that are behind: they give up themselves, if they can
 DRAIN = 20.0  # seconds for what is under way when publishing ends, at most; longer where consumers work
 
 Figures = Callable[[list[dict[str, Any]], Book], list[dict[str, Any]]]
@@ -93,8 +95,10 @@ class Engine:
         self.total.merge(book)
 
     def _wait(self, traffic: Traffic, interrupted: Event) -> None:
-        until = time.monotonic() + traffic.lasts + (STORM if traffic.fleet else 1.0)
-        while time.monotonic() < until and not interrupted.wait(0.05):
+        end, late = time.monotonic() + traffic.lasts, Awake()
+        while late.seconds() < (STORM if traffic.fleet else LATE) and not interrupted.wait(0.05):
+            if time.monotonic() < end:
+                late.begin()
             self.totals = self.crew.totals()
             if self.totals.is_done:
                 break
@@ -103,14 +107,15 @@ class Engine:
         """Wait for confirms and copies that are owed, as long as any come; return whether some were still coming."""
         totals = self.crew.totals()
         longest = DRAIN + traffic.work * max(0, totals.owed) / max(1, traffic.consumers * traffic.routes)
-        until, last, moment = time.monotonic() + longest, -1, time.monotonic()
+        last, all_of_it, silence = -1, Awake(), Awake()
         while totals.owed > 0 or totals.outstanding:
-            progress, now = totals.arrivals + totals.settled, time.monotonic()
+            progress = totals.arrivals + totals.settled
             if progress != last:
-                last, moment = progress, now
-            if now > until:
+                last = progress
+                silence.begin()
+            if all_of_it.seconds() > longest:
                 return True
-            if now - moment > QUIET + traffic.work:
+            if silence.seconds() > QUIET + traffic.work:
                 return totals.owed > 0 and (not self._broker_answers() or _depth(pipes) > 0)
             gevent.sleep(0.01)
             self.totals = totals = self.crew.totals()
