@@ -3,6 +3,7 @@
 What tshark 4.0 was found to do, on captures whose contents are known from what was sent:
 
 * when an MQTT remaining length straddles two segments it loses that direction of the stream;
+* when the broker's first AMQP frame comes in several segments it loses the connection, both directions;
 * it does not find its way into streams that the capture shows from the inside of a frame on, or that have holes;
 * it shows what is in WebSocket frames as data, whether the handshake names the subprotocol or not;
 * it goes by ports (here it is told which), so two protocols on one port cannot both be right.
@@ -15,6 +16,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Final
 
+from mqproof.dissectors.amqp.codec import Method
 from mqproof.dissectors.mqtt.fields import encode_varint
 from mqproof.dissectors.overhead.frames import Connection, Follower, Watcher
 from mqproof.dissectors.overhead.streams import Seen
@@ -22,9 +24,11 @@ from mqproof.dissectors.packets.pcap import read_packets
 from mqproof.harness import oracle
 
 STRADDLED: Final = "{} remaining lengths straddle two segments: tshark loses an MQTT stream there"
+SPLIT: Final = "in {} connections the broker's first frame comes in several segments: tshark loses an AMQP stream there"
 LATE: Final = "{} connections began before the capture: tshark finds no way in where that is inside a frame"
 HOLES: Final = "{} connections have holes: tshark does not find its way on behind them"
 WEBSOCKETS: Final = "{} connections are WebSockets: tshark shows the packets in their frames as data"
+FIRST: Final = "connection.start"
 PORTS: Final = "AMQP and MQTT on the same port: tshark decodes by port"
 
 
@@ -51,12 +55,14 @@ class Circumstances(Watcher):
     ports: dict[int, str] = field(default_factory=dict)
     mixed_ports: set[int] = field(default_factory=set)
     straddled: int = 0
+    split: int = 0
     websockets: Counter[str] = field(default_factory=Counter)
     late: Counter[str] = field(default_factory=Counter)
     holes: Counter[str] = field(default_factory=Counter)
 
     def frame(self, connection: Connection, side: int, seen: Seen) -> None:
-        """Look where the fixed header ends and the first segment with it."""
+        """Look where a segment ends: inside the fixed header of MQTT, or inside AMQP's connection.start."""
+        self.split += isinstance(seen.frame, Method) and seen.frame.name == FIRST and len(seen.spans) > 1
         if connection.protocol == "mqtt" and len(seen.spans) > 1:
             self.straddled += seen.spans[0][1] < 1 + _varint_size(seen.size)
 
@@ -77,6 +83,8 @@ class Circumstances(Watcher):
         reasons = []
         if protocol == "mqtt" and self.straddled:
             reasons.append(STRADDLED.format(self.straddled))
+        if protocol == "amqp" and self.split:
+            reasons.append(SPLIT.format(self.split))
         if self.late[protocol]:
             reasons.append(LATE.format(self.late[protocol]))
         if self.holes[protocol]:

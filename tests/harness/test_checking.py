@@ -3,9 +3,11 @@
 from pathlib import Path
 
 import pytest
+from mqproof.dissectors.amqp.codec import encode, method
 from mqproof.dissectors.overhead.account import kinds
 from mqproof.dissectors.overhead.engine import analyze
-from mqproof.dissectors.packets.pcap import read_packets, write_packets
+from mqproof.dissectors.packets.craft import BROKER, CLIENT, Conversation
+from mqproof.dissectors.packets.pcap import Packet, read_packets, write_packets
 from mqproof.harness import oracle
 from mqproof.harness.checking import Row, check
 
@@ -34,6 +36,20 @@ def test_the_straddled_capture_is_the_one_where_tshark_is_wrong() -> None:
     assert rows["PUBLISH"].ours == 40 > rows["PUBLISH"].theirs
     assert "1 remaining lengths straddle" in rows["PUBLISH"].why
     assert rows["CONNECT"].agrees
+
+
+def test_a_first_frame_in_several_segments_is_an_explanation(tmp_path: Path) -> None:
+    """tshark 4.0 tells the version of AMQP by that frame; with all of it in one segment it counts what we count."""
+    start, declare = (encode(method(name, 0)) for name in ("connection.start", "queue.declare"))
+    for size, agrees in ((1460, True), (12, False)):
+        talk = Conversation(broker=("10.0.0.2", 5672))
+        packets = [*talk.open(), *talk.say(CLIENT, b"AMQP\0\0\x09\x01"), *talk.say(BROKER, start, size=size)]
+        packets += [packet for _ in range(5) for packet in talk.say(CLIENT, declare)]
+        write_packets(tmp_path / "x", [Packet(i, data, len(data), 1) for i, data in enumerate(packets)], 1)
+        rows = {row.kind: row for row in rows_of(tmp_path / "x")}
+        assert rows["queue.declare"].ours == 5
+        assert rows["queue.declare"].agrees == agrees
+        assert ("first frame" in rows["queue.declare"].why) != agrees
 
 
 def test_a_connection_from_before_the_capture_is_an_explanation(tmp_path: Path) -> None:
