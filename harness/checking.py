@@ -4,6 +4,7 @@ What tshark 4.0 was found to do, on captures whose contents are known from what 
 
 * when an MQTT remaining length straddles two segments it loses that direction of the stream;
 * when the broker's first AMQP frame comes in several segments it loses the connection, both directions;
+* when a segment that came early comes again with other boundaries it loses the stream;
 * it does not find its way into streams that the capture shows from the inside of a frame on, or that have holes;
 * it shows what is in WebSocket frames as data, whether the handshake names the subprotocol or not;
 * it goes by ports (here it is told which), so two protocols on one port cannot both be right.
@@ -11,25 +12,30 @@ What tshark 4.0 was found to do, on captures whose contents are known from what 
 A difference counts as explained only where the circumstance is in the capture: the slow reading looks for it.
 """
 
-from collections import Counter
+from collections import Counter, deque
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Final
 
 from mqproof.dissectors.amqp.codec import Method
 from mqproof.dissectors.mqtt.fields import encode_varint
-from mqproof.dissectors.overhead.frames import Connection, Follower, Watcher
+from mqproof.dissectors.overhead.frames import Connection, Follower, Segment, Watcher
 from mqproof.dissectors.overhead.streams import Seen
 from mqproof.dissectors.packets.pcap import read_packets
+from mqproof.dissectors.packets.tcp import distance
 from mqproof.harness import oracle
 
 STRADDLED: Final = "{} remaining lengths straddle two segments: tshark loses an MQTT stream there"
 SPLIT: Final = "in {} connections the broker's first frame comes in several segments: tshark loses an AMQP stream there"
+OVERLAPS: Final = "{} connections have early segments that come again with other boundaries: tshark loses those"
 LATE: Final = "{} connections began before the capture: tshark finds no way in where that is inside a frame"
 HOLES: Final = "{} connections have holes: tshark does not find its way on behind them"
 WEBSOCKETS: Final = "{} connections are WebSockets: tshark shows the packets in their frames as data"
+EARLY: Final = 64  # segments that came early and are remembered, of each direction
 FIRST: Final = "connection.start"
 PORTS: Final = "AMQP and MQTT on the same port: tshark decodes by port"
+
+Range = tuple[int, int]  # sequence numbers
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,8 +63,22 @@ class Circumstances(Watcher):
     straddled: int = 0
     split: int = 0
     websockets: Counter[str] = field(default_factory=Counter)
+    overlaps: Counter[str] = field(default_factory=Counter)
     late: Counter[str] = field(default_factory=Counter)
     holes: Counter[str] = field(default_factory=Counter)
+    _early: dict[Connection, tuple[deque[Range], deque[Range]]] = field(default_factory=dict)
+    _overlapped: set[Connection] = field(default_factory=set)
+
+    def segment(self, connection: Connection, seen: Segment) -> None:
+        """Remember segments that came early, and look whether others overlap them in part."""
+        if not seen.length:
+            return
+        early = self._early.setdefault(connection, (deque(maxlen=EARLY), deque(maxlen=EARLY)))[seen.side]
+        mine = seen.sequence, seen.sequence + seen.length
+        if any(one != mine and _overlap(one, mine) for one in early):
+            self._overlapped.add(connection)
+        if seen.early:
+            early.append(mine)
 
     def frame(self, connection: Connection, side: int, seen: Seen) -> None:
         """Look where a segment ends: inside the fixed header of MQTT, or inside AMQP's connection.start."""
@@ -68,10 +88,12 @@ class Circumstances(Watcher):
 
     def ended(self, connection: Connection, time: int) -> None:
         """Note what is to know about a connection."""
+        self._early.pop(connection, None)
         if not connection.protocol:
             return
         self.late[connection.protocol] += not connection.began
         self.holes[connection.protocol] += connection.holes
+        self.overlaps[connection.protocol] += connection in self._overlapped
         self.websockets[connection.protocol] += connection.wrappers is not None
         server = connection.ends[1 - connection.client] if connection.client >= 0 else connection.ends[1]
         port = int(server.rpartition(":")[2])
@@ -85,6 +107,8 @@ class Circumstances(Watcher):
             reasons.append(STRADDLED.format(self.straddled))
         if protocol == "amqp" and self.split:
             reasons.append(SPLIT.format(self.split))
+        if self.overlaps[protocol]:
+            reasons.append(OVERLAPS.format(self.overlaps[protocol]))
         if self.late[protocol]:
             reasons.append(LATE.format(self.late[protocol]))
         if self.holes[protocol]:
@@ -113,6 +137,10 @@ def check(
             mine, other = ours.get(kind, 0), theirs[protocol].get(kind, 0)
             rows.append(Row(protocol, kind, mine, other, "" if mine == other else seen.why(protocol)))
     return rows
+
+
+def _overlap(one: Range, other: Range) -> bool:
+    return distance(one[0], other[1]) < 0 and distance(other[0], one[1]) < 0
 
 
 def _varint_size(packet: int) -> int:

@@ -78,7 +78,7 @@ class Source:
         if self.end == 0:
             why = f": {self.notes.stopped_why}" if self.notes.stopped_why else ""
             raise CaptureError(f"{self.name} is empty{why}")
-        magic = bytes(self.buffer[:4])
+        magic = bytes(self.buffer[: min(4, self.end)])
         s[w.SKIP] = 0
         s[w.POS] = 0
         s[w.MAX_RECORD] = MAX_RECORD

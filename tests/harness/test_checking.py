@@ -4,6 +4,9 @@ from pathlib import Path
 
 import pytest
 from mqproof.dissectors.amqp.codec import encode, method
+from mqproof.dissectors.mqtt.codec import encode as encode_mqtt
+from mqproof.dissectors.mqtt.packets import Connect, Publish
+from mqproof.dissectors.mqtt.tables import Version
 from mqproof.dissectors.overhead.account import kinds
 from mqproof.dissectors.overhead.engine import analyze
 from mqproof.dissectors.packets.craft import BROKER, CLIENT, Conversation
@@ -50,6 +53,24 @@ def test_a_first_frame_in_several_segments_is_an_explanation(tmp_path: Path) -> 
         assert rows["queue.declare"].ours == 5
         assert rows["queue.declare"].agrees == agrees
         assert ("first frame" in rows["queue.declare"].why) != agrees
+
+
+@pytest.mark.parametrize(("early", "agrees"), [((247, 289), False), ((200, 300), True)])
+def test_an_early_segment_that_comes_again_with_other_boundaries_is_an_explanation(
+    tmp_path: Path, early: tuple[int, int], agrees: bool
+) -> None:
+    said = encode_mqtt(Publish("t", bytes(290)), Version.V3_1_1) + encode_mqtt(Publish("u", bytes(20)), Version.V3_1_1)
+    talk = Conversation(broker=("10.0.0.2", 1883))
+    packets = [*talk.open(), *talk.say(CLIENT, encode_mqtt(Connect("me"), Version.V3_1_1))]
+    begin = talk.sequence[CLIENT]
+    for start, end in (early, (0, 100), (100, 200), (200, 300), (300, len(said))):
+        talk.sequence[CLIENT] = begin + start
+        packets += talk.say(CLIENT, said[start:end])
+    write_packets(tmp_path / "x", [Packet(i, data, len(data), 1) for i, data in enumerate(packets)], 1)
+    rows = {row.kind: row for row in rows_of(tmp_path / "x")}
+    assert rows["PUBLISH"].ours == 2
+    assert rows["PUBLISH"].agrees == agrees
+    assert ("other boundaries" in rows["PUBLISH"].why) != agrees
 
 
 def test_a_connection_from_before_the_capture_is_an_explanation(tmp_path: Path) -> None:
