@@ -47,7 +47,7 @@ bench: $(VENV)/.installed-dev
 docs: $(VENV)/.installed-dev
 	$(BIN)/python -m mqproof.harness.cli.reference docs/reference
 	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --strict --quiet
-	@echo "open site/index.html"
+	@echo "open site/index.html; for its search, which browsers refuse to pages from a file: $(BIN)/python -m http.server -b 127.0.0.1 -d site"
 
 fuzz: $(VENV)/.installed-dev
 	$(BIN)/python tests/fuzz/run.py --seconds $(FUZZ_SECONDS)

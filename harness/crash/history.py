@@ -71,13 +71,13 @@ class History:
     def problems(self) -> list[Problem]:
         """Return every promise that is broken, at the end of a run."""
         found = {
-            "confirmed-lost": sorted(self.missing),
+            "confirmed-lost": [] if self.is_queue_gone else sorted(self.missing),
             "acknowledged-back": sorted(self._back()),
             "duplicated": sorted(self._duplicated()) if self.promise == "exactly once" else [],
             "reordered": sorted(self._reordered()),
             "unexpected": sorted({each.number for each in self.deliveries} - self.sent.keys()),
         }
-        lost = [Problem("queue-lost", ())] if self.is_queue_gone else []
+        lost = [Problem("queue-lost", tuple(sorted(self.missing)))] if self.is_queue_gone else []
         return lost + [Problem(kind, tuple(numbers)) for kind, numbers in found.items() if numbers]
 
     def ledger(self) -> Ledger:

@@ -16,6 +16,12 @@ KNOWN: tuple[tuple[str, str, str, str], ...] = (
         "mosquitto", "fill", "confirmed-lost",
         "mosquitto drops what exceeds max_queued_messages for an absent subscriber, and acknowledges it all the same",
     ),
+    (
+        "rabbitmq", "kill", "queue-lost",
+        "Mnesia, where RabbitMQ 3 keeps its queues, writes down that a declaration is committed some time after "
+        "declare-ok, and drops it at the next start where it was killed before that; what was confirmed in the queue "
+        "goes with it",
+    ),
 )  # fmt: skip
 
 

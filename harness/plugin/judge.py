@@ -68,5 +68,6 @@ def _accused(statement: Statement, outcome: Outcome, known: tuple[Known, ...], t
 def _unaccused(claimed: list[Statement], outcome: Outcome, known: tuple[Known, ...], test: str) -> Judgement:
     verdicts = {statement.key: (outcome.verdict, outcome.reason) for statement in claimed}
     conforms = outcome.verdict is Verdict.CONFORMS
-    stale = [key for key in verdicts if conforms and any(entry.covers(key, test) for entry in known)]
+    lasting = [entry for entry in known if not entry.by_chance]
+    stale = [key for key in verdicts if conforms and any(entry.covers(key, test) for entry in lasting)]
     return Judgement(outcome.verdict, verdicts, fails=outcome.verdict is Verdict.INCONCLUSIVE, stale=stale)

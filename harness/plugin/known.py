@@ -18,6 +18,7 @@ class Known:
     test: str
     reason: str
     link: str = ""
+    by_chance: bool = False  # it does not show every time: where it conforms, the entry is not stale
 
     def covers(self, statement: str, test: str) -> bool:
         """Return whether a deviation from ``statement`` in the test with the id ``test`` is this one."""

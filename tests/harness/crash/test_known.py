@@ -6,6 +6,7 @@ from mqproof.harness.crash.report import page
 from mqproof.harness.crash.rounds import Outcome
 from mqproof.harness.verdicts import Verdict
 
+GONE = Problem("queue-lost", (7,))
 LOST, TWICE, STRANGE = Problem("confirmed-lost", (7,)), Problem("duplicated", (7,)), Problem("unexpected", (7,))
 
 
@@ -21,6 +22,9 @@ LOST, TWICE, STRANGE = Problem("confirmed-lost", (7,)), Problem("duplicated", (7
         ("mosquitto", "mqtt", "cut", [TWICE], Verdict.DEVIATES),
         ("mosquitto", "mqtt", "fill", [LOST], Verdict.KNOWN_DEVIATION),
         ("rabbitmq", "amqp", "kill", [LOST], Verdict.DEVIATES),
+        ("rabbitmq", "amqp", "kill", [GONE], Verdict.KNOWN_DEVIATION),
+        ("rabbitmq", "amqp", "kill", [GONE, TWICE], Verdict.DEVIATES),
+        ("rabbitmq", "amqp", "cut", [GONE], Verdict.DEVIATES),
     ],
 )
 def test_verdict_of_what_the_ledger_shows(
