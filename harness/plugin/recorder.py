@@ -2,11 +2,13 @@
 
 import json
 import time
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
 import pytest
 from mqproof.harness.plugin.running import PLAN, PROPERTY
+from mqproof.harness.plugin.selection import NO_TARGET
 from mqproof.harness.plugin.state import state_of
 from mqproof.harness.run import Run
 from mqproof.harness.verdicts import WORST_FIRST, Verdict, merge
@@ -44,14 +46,14 @@ class Recorder:
     def pytest_collection_finish(self, session: pytest.Session) -> None:
         """Count what is planned; xdist's controller has no items of its own."""
         if session.items:
-            self.run.planned = len(session.items)
+            self.run.planned = _count(item.nodeid for item in session.items)
             self._save()
 
     @pytest.hookimpl(optionalhook=True)
     def pytest_xdist_node_collection_finished(self, ids: list[str]) -> None:
         """Count what the workers collected; they all collect the same."""
         if not self.run.planned:
-            self.run.planned = len(ids)
+            self.run.planned = _count(ids)
             self._save()
 
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
@@ -71,7 +73,7 @@ class Recorder:
         """Write run.json; a run in which nothing was judged does not end with 0."""
         self._add_crashed()
         ended = session.exitstatus in (pytest.ExitCode.OK, pytest.ExitCode.TESTS_FAILED)
-        self.run.finish(ended and not self.crashed and len(self.done) == self.run.planned > 0)
+        self.run.finish(ended and not self.crashed and _count(self.done) == self.run.planned > 0)
         self._save()
         if self.state.run_dir is not None:
             (self.state.run_dir / PLAN).unlink(missing_ok=True)
@@ -96,6 +98,11 @@ class Recorder:
         for nodeid in self.crashed:
             if nodeid in plan:
                 self.records[nodeid] = crashed_record(plan[nodeid])
+
+
+def _count(nodeids: Iterable[str]) -> int:
+    """Return how many of these tests have a target; what speaks another protocol is skipped, and never planned."""
+    return sum(f"[{NO_TARGET}" not in nodeid for nodeid in nodeids)
 
 
 def crashed_record(planned: dict[str, Any]) -> dict[str, Any]:

@@ -115,3 +115,11 @@ def test_cleanup_runs_last_first_even_after_a_failure(suite):
     result = suite.run(source)
     assert result.tests["test_after[fake-amqp]"]["outcome"] == "conforms"
     assert result.tests["test_it[fake-amqp]"]["outcome"] == "deviates"
+
+
+def test_a_test_that_no_target_can_run_is_skipped_and_not_planned(suite):
+    suite.more = "\n_all = pytest_mqproof_targets\ndef pytest_mqproof_targets(config):\n    return _all(config)[:1]\n"
+    result = suite.run(AMQP + MQTT.replace("test_it", "test_other"))
+    result.assert_outcomes(passed=1, skipped=2)
+    assert list(result.tests) == ["test_it[fake-amqp]"]
+    assert (result.run["planned"], result.run["complete"]) == (1, True)
