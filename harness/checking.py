@@ -4,6 +4,7 @@ What tshark 4.0 was found to do, on captures whose contents are known from what 
 
 * when an MQTT remaining length straddles two segments it loses that direction of the stream;
 * when the broker's first AMQP frame comes in several segments it loses the connection, both directions;
+* of a malformed packet it counts what the first octet says, where here it is undecoded;
 * when a segment that came early comes again with other boundaries it loses the stream;
 * it does not find its way into streams that the capture shows from the inside of a frame on, or that have holes;
 * it shows what is in WebSocket frames as data, whether the handshake names the subprotocol or not;
@@ -20,7 +21,7 @@ from typing import Final
 from mqproof.dissectors.amqp.codec import Method
 from mqproof.dissectors.mqtt.fields import encode_varint
 from mqproof.dissectors.overhead.frames import Connection, Follower, Segment, Watcher
-from mqproof.dissectors.overhead.streams import Seen
+from mqproof.dissectors.overhead.streams import Broken, Seen
 from mqproof.dissectors.packets.pcap import read_packets
 from mqproof.dissectors.packets.tcp import distance
 from mqproof.harness import oracle
@@ -31,6 +32,9 @@ OVERLAPS: Final = "{} connections have early segments that come again with other
 LATE: Final = "{} connections began before the capture: tshark finds no way in where that is inside a frame"
 HOLES: Final = "{} connections have holes: tshark does not find its way on behind them"
 WEBSOCKETS: Final = "{} connections are WebSockets: tshark shows the packets in their frames as data"
+MALFORMED: Final = (
+    "{} frames are malformed: tshark counts them by their first octet, here they are undecoded"
+)
 EARLY: Final = 64  # segments that came early and are remembered, of each direction
 FIRST: Final = "connection.start"
 PORTS: Final = "AMQP and MQTT on the same port: tshark decodes by port"
@@ -63,6 +67,7 @@ class Circumstances(Watcher):
     straddled: int = 0
     split: int = 0
     websockets: Counter[str] = field(default_factory=Counter)
+    malformed: Counter[str] = field(default_factory=Counter)
     overlaps: Counter[str] = field(default_factory=Counter)
     late: Counter[str] = field(default_factory=Counter)
     holes: Counter[str] = field(default_factory=Counter)
@@ -86,6 +91,10 @@ class Circumstances(Watcher):
         if connection.protocol == "mqtt" and len(seen.spans) > 1:
             self.straddled += seen.spans[0][1] < 1 + _varint_size(seen.size)
 
+    def broken(self, connection: Connection, side: int, found: Broken) -> None:
+        """Count what the protocol does not allow."""
+        self.malformed[connection.protocol] += 1
+
     def ended(self, connection: Connection, time: int) -> None:
         """Note what is to know about a connection."""
         self._early.pop(connection, None)
@@ -107,6 +116,8 @@ class Circumstances(Watcher):
             reasons.append(STRADDLED.format(self.straddled))
         if protocol == "amqp" and self.split:
             reasons.append(SPLIT.format(self.split))
+        if self.malformed[protocol]:
+            reasons.append(MALFORMED.format(self.malformed[protocol]))
         if self.overlaps[protocol]:
             reasons.append(OVERLAPS.format(self.overlaps[protocol]))
         if self.late[protocol]:

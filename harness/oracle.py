@@ -24,8 +24,9 @@ OUT_OF_ORDER: Final = ("-o", "tcp.reassemble_out_of_order:TRUE")
 DEADLINE: Final = 600.0  # seconds
 _FIELDS: Final = ("mqtt.msgtype", "amqp.type", "amqp.method.class", "amqp.method.method")
 _MQTT_NAMES: Final = {kind.value: kind.name for kind in PacketType}
-_FRAME_NAMES: Final = {FrameType.HEADER: "header", FrameType.BODY: "body", FrameType.HEARTBEAT: "heartbeat"}
+_FRAME_NAMES: Final[dict[int, str]] = {FrameType.HEADER: "header", FrameType.BODY: "body", FrameType.HEARTBEAT: "heartbeat"}
 
+UNKNOWN: Final = "unknown"  # a frame type that there is not: tshark shows it all the same
 NOT_COUNTED: Final = frozenset({"protocol-header"})  # tshark shows it on port 5672 only
 
 Counts = dict[str, dict[str, int]]  # protocol -> kind -> count, named as in the account
@@ -62,11 +63,14 @@ def counts(path: str | Path, ports: Mapping[int, str] | None = None) -> Counts:
     for line in printed.splitlines():
         kinds, types, classes, methods = [cell.split(",") if cell else [] for cell in line.split("\t")]
         seen["mqtt"].update(_MQTT_NAMES.get(int(kind), "reserved") for kind in kinds)
-        seen["amqp"].update(_FRAME_NAMES[FrameType(int(kind))] for kind in types if int(kind) != FrameType.METHOD)
-        seen["amqp"].update(
-            BY_ID[int(class_id), int(method_id)].name for class_id, method_id in zip(classes, methods, strict=True)
-        )
+        seen["amqp"].update(_FRAME_NAMES.get(int(kind), UNKNOWN) for kind in types if int(kind) != FrameType.METHOD)
+        seen["amqp"].update(map(_method, classes, methods))
     return {protocol: dict(counter) for protocol, counter in seen.items()}
+
+
+def _method(class_id: str, method_id: str) -> str:
+    method = BY_ID.get((int(class_id), int(method_id)))
+    return "unknown-method" if method is None else method.name
 
 
 def mqtt_packets(path: str | Path, ports: Mapping[int, str]) -> Iterator[Opinion]:

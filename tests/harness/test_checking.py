@@ -55,6 +55,25 @@ def test_a_first_frame_in_several_segments_is_an_explanation(tmp_path: Path) -> 
         assert ("first frame" in rows["queue.declare"].why) != agrees
 
 
+@pytest.mark.parametrize(
+    ("port", "opening", "wrong"),
+    [
+        (5672, b"AMQP\0\0\x09\x01", b"\0\0\0\0\0\0\0\xce"),  # frame type 0: section 4.2.3
+        (5672, b"AMQP\0\0\x09\x01", b"\1\0\1\0\0\0\4\0\x3c\0\x7b\xce"),  # basic has no method 123
+        (1883, encode_mqtt(Connect("me"), Version.V3_1_1), b"\x82\2\0\0"),  # SUBSCRIBE with packet id 0
+    ],
+)
+def test_what_is_malformed_is_an_explanation_and_no_error(
+    tmp_path: Path, port: int, opening: bytes, wrong: bytes
+) -> None:
+    talk = Conversation(broker=("10.0.0.2", port))
+    packets = [*talk.open(), *talk.say(CLIENT, opening), *talk.say(BROKER, encode(method("connection.start", 0)))]
+    packets = packets if port == 5672 else packets[:-1]
+    packets += talk.say(CLIENT, wrong)
+    write_packets(tmp_path / "x", [Packet(i, data, len(data), 1) for i, data in enumerate(packets)], 1)
+    assert all(row.agrees or "malformed" in row.why for row in rows_of(tmp_path / "x"))
+
+
 @pytest.mark.parametrize(("early", "agrees"), [((247, 289), False), ((200, 300), True)])
 def test_an_early_segment_that_comes_again_with_other_boundaries_is_an_explanation(
     tmp_path: Path, early: tuple[int, int], agrees: bool
