@@ -12,7 +12,7 @@ from mqproof.harness.targets.drivers.base import LocalBroker
 
 PAUSE = 2.5  # seconds of SIGSTOP and of a partition: longer than clients wait, as a heartbeat of 1 s would
 FULL = 10  # refused publishes after which a queue counts as full
-FULL_DEADLINE = 15.0  # seconds
+FULL_DEADLINE = CUT_DEADLINE = 15.0  # seconds
 QUEUE_LIMIT = 100  # messages that a queue or session may hold in the disruption "fill"
 
 
@@ -44,9 +44,10 @@ def pause(scene: Scene) -> None:
 
 
 def cut(scene: Scene) -> None:
-    """Reset every connection at once."""
+    """Reset every connection: those of the consumers one by one, as soon as something passes on each."""
+    before = [(consumer, consumer.connections) for consumer in scene.consumers]
     with scene.saboteur.fault("reset") as fault:
-        wait_for(lambda: fault.count >= 2, 5.0)
+        wait_for(lambda: fault.count >= 2 and all(each.connections > count for each, count in before), CUT_DEADLINE)
 
 
 def partition(scene: Scene) -> None:

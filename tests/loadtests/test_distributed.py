@@ -162,10 +162,11 @@ def test_hosts_whose_clocks_differ(hosts: list[str], tmp_path: Path) -> None:
     try:
         for command in commands:
             running.append(subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True))
-            time.sleep(0.5 if len(running) == 1 else 0)  # noqa: TID251 - the broker has no way to tell that it listens
+            if len(running) == 1:
+                assert any(line.endswith(" running\n") for line in running[0].stderr)  # it says so when it listens
         _, said = running[1].communicate(timeout=120)
         assert running[1].returncode == 0, said
-        assert [process.wait(timeout=30) for process in running[2:]] == [0, 0]
+        assert [process.wait(timeout=60) for process in running[2:]] == [0, 0]
     finally:
         for process in running:
             process.kill()

@@ -20,6 +20,8 @@ GENTLE = ("--rate", "300", "--duration", "1.4")
 # Mosquitto 2.0.11 answers 200 QoS 2 messages that come at once and delivers 20, and a paced publisher that was held
 # up by a busy machine sends at once what has become due.
 FEW_IN_FLIGHT = ("--max-unconfirmed", "16")
+# Long enough for what happens every so many seconds to happen though the machine stands still for two.
+LASTING = ("--duration", "6")
 CASES = [(name, protocol) for name, scenario in SCENARIOS.items() for protocol in scenario.protocols]
 
 
@@ -63,7 +65,7 @@ def test_welcome_email_on_real_brokers(
     broker: str, protocol: str, request: pytest.FixtureRequest, tmp_path: Path
 ) -> None:
     target = request.getfixturevalue(broker).target(protocol)
-    options = ("--users", "4", "--workers", "4", "--duration", "2", "--out", str(tmp_path))
+    options = ("--users", "4", "--workers", "4", *LASTING, "--out", str(tmp_path))
     result = load("welcome-email", target.url, *options)
     assert {fault: result["ledger"][fault] for fault in (*FAULTS, "duplicated")} == dict.fromkeys(
         (*FAULTS, "duplicated"), 0
@@ -72,7 +74,7 @@ def test_welcome_email_on_real_brokers(
 
 
 def test_workers_that_crash_in_mid_task_cost_repeats_and_no_message(embedded: LocalBroker, tmp_path: Path) -> None:
-    result = accounted("worker-crash", embedded.target("amqp"), tmp_path)
+    result = accounted("worker-crash", embedded.target("amqp"), tmp_path, *LASTING)
     assert result["counts"]["workers cut off in mid-task"] >= 1
     assert result["ledger"]["duplicated"] >= 1
     assert result["ledger"]["redelivered"] >= 1
@@ -80,7 +82,7 @@ def test_workers_that_crash_in_mid_task_cost_repeats_and_no_message(embedded: Lo
 
 @pytest.mark.parametrize("name", ["alerts-qos1", "billing-qos2"])
 def test_publishers_that_reconnect_lose_nothing(name: str, mosquitto: LocalBroker, tmp_path: Path) -> None:
-    result = accounted(name, mosquitto.target("mqtt"), tmp_path, *FEW_IN_FLIGHT)
+    result = accounted(name, mosquitto.target("mqtt"), tmp_path, *FEW_IN_FLIGHT, *LASTING)
     assert result["counts"]["publishers reconnected"] >= 4
     if name == "billing-qos2":
         assert result["ledger"]["duplicated"] == 0
@@ -98,7 +100,7 @@ def test_every_subscriber_of_a_fan_out_gets_its_copy(embedded: LocalBroker, tmp_
 
 def test_saturating_load_is_bounded_and_accounted_for(embedded: LocalBroker, tmp_path: Path) -> None:
     url = embedded.target("amqp").url
-    result = load("throughput", url, "--duration", "1", "--window", "500", "--out", str(tmp_path))
+    result = load("throughput", url, *LASTING, "--window", "500", "--out", str(tmp_path))
     assert {fault: result["ledger"][fault] for fault in FAULTS} == dict.fromkeys(FAULTS, 0)
     assert result["metrics"]["published"] == result["metrics"]["confirmed"] > 500
 

@@ -19,7 +19,10 @@ FRAMES = [
 ]
 CUT_FRAMES = [frame[:-1] for frame in FRAMES]
 PIECES = st.one_of(st.binary(max_size=60), st.sampled_from(FRAMES), st.sampled_from(CUT_FRAMES))
-relaxed = settings(max_examples=100, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+relaxed = settings(
+    max_examples=100, deadline=None,
+    suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
+)  # fmt: skip
 
 
 @relaxed
