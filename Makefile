@@ -12,6 +12,9 @@ PYTEST := $(BIN)/python -m pytest
 WORKERS ?= auto
 FUZZ_SECONDS ?= 1800
 
+# Wherever this is forbidden, each process and each worker would compile what it imports anew.
+check test: export PYTHONDONTWRITEBYTECODE =
+
 .PHONY: help demo test check lint bench fuzz docs conformance-amqp conformance-mqtt system-packages clean
 
 help:
@@ -34,7 +37,7 @@ demo: $(VENV)/.installed-all
 	$(BIN)/mqproof report $(DEMO) || test $$? -eq 3  # npm cannot be reached: it has said so
 
 test: system-packages $(VENV)/.installed-dev lint
-	MQPROOF_TESTS_NO_SKIPS=1 $(PYTEST) -q -n $(WORKERS) --ignore=tests/benchmarks
+	MQPROOF_TESTS_NO_SKIPS=1 $(PYTEST) -q -n $(WORKERS) --maxschedchunk 8 --ignore=tests/benchmarks
 
 check: $(VENV)/.installed-dev lint
 	$(PYTEST) -q -n $(WORKERS) --ignore=tests/benchmarks -m "not real_broker and not wheel and not whole_run and not slow and not further_case"

@@ -1,8 +1,10 @@
 """Brokers that the project's own tests share, and the rule that in ``make test`` nothing is skipped."""
 
+import io
 import os
 import subprocess
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
+from contextlib import redirect_stderr, redirect_stdout
 from pathlib import Path
 
 import pytest
@@ -19,8 +21,10 @@ MARKERS = (
     "wheel: builds and installs the wheel",
     "whole_run: runs a command of mqproof from end to end",
     "slow: takes ten seconds or more",
-    "further_case: runs the command as a process, and is not the first case of its test",
+    "alike: its cases show one behaviour: make check needs the first only",
+    "further_case: not the first case of a test whose cases are alike, or start the command as a process",
 )
+LONG = ("whole_run", "slow", "wheel")
 
 
 # A busy machine is no defect: examples are bounded in number, never in time.
@@ -33,18 +37,27 @@ def pytest_configure(config: pytest.Config) -> None:
         config.addinivalue_line("markers", marker)
 
 
-@pytest.hookimpl(tryfirst=True)
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Mark what ``make check`` does without: real brokers, and all but the first case of a test that starts processes.
+@pytest.hookimpl(wrapper=True, tryfirst=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> Generator[None]:
+    """Mark what ``make check`` does without, and let what takes long begin first.
 
-    Before the order is made random, so that the first case is always the same one.
+    Marked before the order is made random (a wrapper too, outside of which this one stands), so that the first case is
+    always the same one. Sorted after it: at the end no worker waits for another's long test.
     """
+    _mark(items)
+    yield
+    items.sort(key=lambda item: not any(item.get_closest_marker(name) for name in LONG))
+
+
+def _mark(items: list[pytest.Item]) -> None:
+    """Mark what needs real brokers, and all but the first case where cases are alike or start the command."""
     begun: set[str] = set()
     for item in items:
         fixtures = set(getattr(item, "fixturenames", ()))
         if {"rabbitmq", "mosquitto"} & fixtures:
             item.add_marker("real_broker")
-        if "mqproof" in fixtures:
+        starts = "mqproof" in fixtures and "mqproof_here" not in fixtures
+        if starts or item.get_closest_marker("alike"):
             test = item.nodeid.partition("[")[0]
             if test in begun:
                 item.add_marker("further_case")
@@ -112,5 +125,23 @@ def mqproof() -> Callable[..., subprocess.CompletedProcess[str]]:
             [str(command), *map(str, arguments)],
             capture_output=True, text=True, timeout=seconds, stdin=subprocess.DEVNULL, **options,
         )  # fmt: skip
+
+    return run
+
+
+@pytest.fixture
+def mqproof_here() -> Callable[..., subprocess.CompletedProcess[str]]:
+    """Run a command line of ``mqproof`` in this process: for what is said and written, not for how a process ends."""
+    from mqproof.harness.cli.failing import ended
+    from mqproof.harness.cli.main import app
+
+    def run(*arguments: object) -> subprocess.CompletedProcess[str]:
+        words = list(map(str, arguments))
+        said = io.TextIOWrapper(io.BytesIO(), "utf-8"), io.TextIOWrapper(io.BytesIO(), "utf-8")
+        with redirect_stdout(said[0]), redirect_stderr(said[1]):
+            code = ended(lambda: app(words, prog_name="mqproof", standalone_mode=False))
+        for stream in said:
+            stream.seek(0)
+        return subprocess.CompletedProcess(words, code, said[0].read(), said[1].read())
 
     return run

@@ -25,6 +25,7 @@ def rows_of(path: Path) -> list[Row]:
     return check(str(path), kinds(summary))
 
 
+@pytest.mark.alike  # test_oracle.py compares each of them
 @pytest.mark.parametrize("path", CAPTURES, ids=lambda path: path.stem)
 def test_golden_captures_agree_or_are_explained(path: Path) -> None:
     rows = rows_of(path)

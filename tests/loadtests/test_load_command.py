@@ -83,6 +83,7 @@ def test_missed_threshold_is_exit_code_1() -> None:
     assert "is missed" in done.stdout
 
 
+@pytest.mark.alike
 @pytest.mark.parametrize(
     ("arguments", "code", "words"),
     [

@@ -303,6 +303,7 @@ def test_a_connection_is_selected_with_its_fragments(
 
 
 @pytest.mark.skipif(not compiled.available(), reason="numba is not installed")
+@pytest.mark.alike
 @pytest.mark.parametrize("seed", range(8))
 def test_the_compiled_walk_does_the_same(tmp_path: Path, seed: int) -> None:
     """Fragments lost, swapped, repeated, cut, overwritten, and cut anew with the same identification."""

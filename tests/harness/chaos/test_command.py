@@ -66,6 +66,7 @@ def test_as_json_each_line_is_an_object(amqp_target: Target, tmp_path: Path) -> 
     assert last == {"passed": 0, "met": {}}
 
 
+@pytest.mark.alike
 @pytest.mark.parametrize(
     ("words", "says"),
     [

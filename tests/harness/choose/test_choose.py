@@ -15,6 +15,7 @@ from mqproof.dissectors.overhead.account import as_json
 from mqproof.dissectors.overhead.engine import analyze
 from mqproof.dissectors.packets.craft import CLIENT, Conversation, fragments
 from mqproof.dissectors.packets.pcap import Packet, write_packets
+from mqproof.harness import choose_measure
 from mqproof.harness.choose import (
     PROOFS,
     Candidate,
@@ -189,16 +190,22 @@ def test_documents_escape_what_they_show():
     assert "| &lt;b>\\| 1 |" in markdown(report)
 
 
+@pytest.fixture
+def few(monkeypatch) -> int:
+    """Fewer messages of each flow: each is waited for, so that it has packets of its own."""
+    monkeypatch.setattr(choose_measure, "MESSAGES", 4)
+    return 4
+
+
 @pytest.mark.parametrize("protocol", ["amqp", "mqtt"])
 @pytest.mark.parametrize("name", names())
-def test_every_named_workload_reaches_its_consumer(protocol, name, tmp_path):
-    with DRIVERS["embedded"].start([protocol]) as broker:
-        seen = sample(identify(broker.targets[0]), read(name), tmp_path, "mqproofdev")
-    assert [seen.of(flow.name).count for flow in read(name).flows] == [MESSAGES, MESSAGES]
+def test_every_named_workload_reaches_its_consumer(protocol, name, embedded, tmp_path, few):
+    seen = sample(identify(embedded.target(protocol)), read(name), tmp_path, "mqproofdev")
+    assert [seen.of(flow.name).count for flow in read(name).flows] == [few, few]
 
 
 @pytest.mark.parametrize("protocol", ["amqp", "mqtt"])
-def test_tls_costs_its_records_and_nothing_of_the_protocol_changes(protocol, tmp_path):
+def test_tls_costs_its_records_and_nothing_of_the_protocol_changes(protocol, tmp_path, few):
     found = []
     for options in ({}, {"certificates": str(make_certificates(tmp_path))}):
         with DRIVERS["embedded"].start([protocol], options=options) as broker:
@@ -208,15 +215,13 @@ def test_tls_costs_its_records_and_nothing_of_the_protocol_changes(protocol, tmp
     assert plain.first_publish == secured.first_publish
     if plain.kind == "dumpcap":
         more = secured.of("f").stream - plain.of("f").stream
-        assert more == MESSAGES * 2 * 22  # header, content type and tag (RFC 8446 section 5.2), here and in the answer
+        assert more == few * 2 * 22  # header, content type and tag (RFC 8446 section 5.2), here and in the answer
 
 
 @pytest.mark.parametrize("protocol", ["amqp", "mqtt"])
-def test_a_sample_holds_the_octets_that_were_captured(protocol, tmp_path):
+def test_a_sample_holds_the_octets_that_were_captured(protocol, embedded, tmp_path):
     """Each packet of the device's and the consumer's connections is in one phase; the account is the second opinion."""
-    with DRIVERS["embedded"].start([protocol]) as broker:
-        target = identify(broker.targets[0])
-        seen = sample(target, WORKLOAD, tmp_path, "mqproofdev")
+    seen = sample(identify(embedded.target(protocol)), WORKLOAD, tmp_path, "mqproofdev")
     (file,) = tmp_path.glob("*.pcapng")
     phases = seen.phases + seen.consumer
     assert seen.of("f").count == MESSAGES

@@ -19,6 +19,11 @@ CAPTURES = Path(__file__).parents[3] / "captures"
 SCHEMA = json.loads(files("mqproof.harness").joinpath("analysis.schema.json").read_text())
 
 
+@pytest.fixture
+def mqproof(mqproof_here: Mqproof) -> Mqproof:
+    return mqproof_here
+
+
 def test_several_files_give_the_same_with_any_number_of_jobs(mqproof: Mqproof) -> None:
     names = [CAPTURES / f"{name}.pcapng" for name in ("mqtt-5.0", "amqp-messages", "mqtt-websocket", "mqtt-tls")]
     one, two = (json.loads(mqproof("analyze", *names, "--json", "--jobs", jobs).stdout) for jobs in ("1", "2"))

@@ -22,6 +22,11 @@ SCHEMA = json.loads(files("mqproof.harness").joinpath("analysis.schema.json").re
 AMQP, MQTT = CAPTURES / "amqp-messages.pcapng", CAPTURES / "mqtt-5.0.pcapng"
 
 
+@pytest.fixture
+def mqproof(mqproof_here: Mqproof) -> Mqproof:
+    return mqproof_here
+
+
 def account_of(done: subprocess.CompletedProcess[str]) -> dict[str, Any]:
     assert done.returncode == 0, done.stderr
     account: dict[str, Any] = json.loads(done.stdout)

@@ -55,6 +55,7 @@ def test_wrong_usage_is_one_line(mqproof: Command, tmp_path: Path, arguments: tu
     assert said in line
 
 
+@pytest.mark.alike
 @pytest.mark.parametrize("arguments", PRINTERS, ids=" ".join)
 def test_a_reader_that_goes_away_sees_no_complaint(arguments: list[str]) -> None:
     reading, writing = os.pipe()
@@ -64,6 +65,7 @@ def test_a_reader_that_goes_away_sees_no_complaint(arguments: list[str]) -> None
     assert (done.returncode, done.stderr) == (141, b"")
 
 
+@pytest.mark.alike
 @pytest.mark.parametrize("arguments", PRINTERS, ids=" ".join)
 def test_output_that_cannot_be_written_is_one_line(arguments: list[str]) -> None:
     with open("/dev/full", "w", encoding="utf-8") as full:

@@ -16,6 +16,11 @@ CAPTURES = Path(__file__).parents[3] / "captures"
 SCHEMA = json.loads(files("mqproof.harness").joinpath("forecast.schema.json").read_text())
 
 
+@pytest.fixture
+def mqproof(mqproof_here: Mqproof) -> Mqproof:
+    return mqproof_here
+
+
 def forecast_of(done: subprocess.CompletedProcess[str]) -> dict[str, Any]:
     assert done.returncode == 0, done.stderr
     result: dict[str, Any] = json.loads(done.stdout)

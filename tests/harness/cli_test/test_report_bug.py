@@ -9,7 +9,7 @@ from dataclasses import replace
 
 import pytest
 from mqproof.dissectors.amqp import codec as amqp
-from mqproof.harness.bug_replay import GUEST, steps_of
+from mqproof.harness.bug_replay import GUEST, Step, shrink, steps_of
 from mqproof.harness.bug_report import Case, NothingToReport, as_markdown, shrunk, smallest_case, standalone_script
 from mqproof.harness.cli.main import app
 from mqproof.harness.evidence import save_transcripts, wire_data
@@ -146,6 +146,16 @@ def test_the_script_shows_the_fault_on_the_broken_broker_and_not_on_the_good_one
     assert 0 < len(fewer.steps or ()) <= len(case.steps or ())
 
 
+def test_what_can_go_goes_and_the_last_step_stays():
+    steps = [Step(1, octets, "") for octets in (CONNECT, b"a", PING, b"b", PING, PING)]
+    assert [step.octets for step in shrink(steps, lambda some: len([*some]) > 3)] == [CONNECT, b"a", PING, PING]
+    kept = shrink(steps, lambda some: [step.octets for step in some].count(PING) == 3 and some[0] == steps[0])
+    assert [step.octets for step in kept] == [CONNECT, PING, PING, PING]
+    assert shrink(steps, lambda some: True) == steps[-1:]
+    assert shrink(steps, lambda some: False) == steps
+
+
+@pytest.mark.slow
 def test_steps_that_are_not_needed_are_left_out():
     with broken("mqtt", "second-ping-unanswered") as (_, bad, good):
         transcript = Transcript("wire 1")

@@ -51,6 +51,7 @@ def test_a_client_is_judged(tmp_path: Path, rest: bytes, code: int, says: str) -
     assert b"seekr".hex() not in text
 
 
+@pytest.mark.alike
 @pytest.mark.parametrize(
     ("words", "says"),
     [

@@ -189,6 +189,7 @@ def test_one_round_on_real_brokers(tmp_path: Path) -> None:
     assert all(f"| {name} | 1 |" in page for name in (*DISRUPTIONS, f"soft restart, {STEPS[0]}"))
 
 
+@pytest.mark.alike
 @pytest.mark.parametrize(
     ("words", "says"),
     [
