@@ -24,7 +24,9 @@ OUT_OF_ORDER: Final = ("-o", "tcp.reassemble_out_of_order:TRUE")
 DEADLINE: Final = 600.0  # seconds
 _FIELDS: Final = ("mqtt.msgtype", "amqp.type", "amqp.method.class", "amqp.method.method")
 _MQTT_NAMES: Final = {kind.value: kind.name for kind in PacketType}
-_FRAME_NAMES: Final[dict[int, str]] = {FrameType.HEADER: "header", FrameType.BODY: "body", FrameType.HEARTBEAT: "heartbeat"}
+_FRAME_NAMES: Final[dict[int, str]] = {
+    FrameType.HEADER: "header", FrameType.BODY: "body", FrameType.HEARTBEAT: "heartbeat",
+}  # fmt: skip
 
 UNKNOWN: Final = "unknown"  # a frame type that there is not: tshark shows it all the same
 NOT_COUNTED: Final = frozenset({"protocol-header"})  # tshark shows it on port 5672 only
