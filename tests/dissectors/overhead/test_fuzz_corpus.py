@@ -1,14 +1,16 @@
 """What the fuzzer found worth keeping, and what once failed, stays right; the compiled walk agrees with the other."""
 
+import contextlib
 import sys
 from pathlib import Path
 
 import pytest
 from mqproof.dissectors.overhead import compiled
+from mqproof.dissectors.packets.pcap import CaptureError
 
 FOLDER = Path(__file__).parents[2] / "fuzz"
 sys.path.insert(0, str(FOLDER))
-from arrays import Cleared  # noqa: E402
+from arrays import Cleared, Strict  # noqa: E402
 from mutation import mutated  # noqa: E402
 from targets import TARGETS, agree, capture, walked  # noqa: E402
 
@@ -34,3 +36,18 @@ def test_torn_golden_captures(part: int) -> None:
     """Some of those that `make fuzz` goes through by the million."""
     for seed in range(part, 40, 4):
         agree(mutated(seed), views=True)
+
+
+@pytest.mark.parametrize("name", ["walk", "reader"])
+def test_the_walk_stays_within_its_arrays_and_the_octets_that_were_read(name: str) -> None:
+    """The machine code is given addresses and checks nothing: an index that is wrong here would be anywhere there."""
+    for path in KEPT[name]:
+        data = path.read_bytes()
+        with contextlib.suppress(CaptureError):
+            walked(capture(data) if name == "walk" else data, Strict(), stutter=True)
+
+
+@pytest.mark.parametrize("part", range(4))
+def test_the_walk_stays_within_its_arrays_on_torn_golden_captures(part: int) -> None:
+    for seed in range(part, 40, 4):
+        walked(mutated(seed), Strict(), stutter=True)
