@@ -89,6 +89,8 @@ def _values(packet: Any) -> list[str]:
 def _plain(value: Any) -> str:
     if isinstance(value, tuple) and value and isinstance(value[0], Subscription):
         return "[" + ", ".join(" ".join(_values(entry)) for entry in value) + "]"
+    if isinstance(value, bytes):
+        return repr(value[: 4 * SHOWN])  # the rest of a payload would be cut off anyway
     return f"({' '.join(_values(value))})" if isinstance(value, Will) else repr(value)
 
 
