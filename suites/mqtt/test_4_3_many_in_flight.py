@@ -76,14 +76,22 @@ def full_window(publisher, topic):
     return bodies + later
 
 
+RELEASES = {
+    "together": together,
+    "one by one": one_by_one,
+    "as they come": as_they_come,
+    "full window": full_window,
+}
+
+
 @pytest.mark.normative(*TAKEN[2], *ONCE, *ORDER)
-@pytest.mark.parametrize("release", [together, one_by_one, as_they_come, full_window])
+@pytest.mark.parametrize("release", RELEASES)
 @ahead
 def test_all_qos_2_messages_in_flight_at_once_are_delivered_once(wires, topic, release):
     """PUBREL goes out in the order of PUBREC (4.6.0-4), in every rhythm that this allows."""
     subscriber, publisher = wires(), wires()
     subscriber.subscribe(topic, qos=2)
-    bodies = release(publisher, topic)
+    bodies = RELEASES[release](publisher, topic)
     must_arrive(subscriber, publisher, topic, 2, bodies, TAKEN[2])
 
 
