@@ -101,6 +101,26 @@ class WindowLeaks(MqttFault):
         return [] if isinstance(packet, Puback | Pubrec) and count(conn) > 4 and count(conn, "late") % 3 == 0 else None
 
 
+@fault(
+    "acknowledgement-opens-two", *ids("5:3.3.4-9 5:4.9.0-2"),
+    says="each PUBACK counts for the next message, too, so that more go out than the client wants",
+)  # fmt: skip
+class AcknowledgementOpensTwo(MqttFault):
+    def from_broker(self, packet: Any, conn: MqttConn) -> MqttResult:
+        if is_qos(packet, 1):
+            conn.memory.setdefault("sent", []).append(packet.packet_id)
+        return None
+
+    def from_client(self, packet: Any, conn: MqttConn) -> MqttResult:
+        sent = conn.memory.setdefault("sent", [])
+        if not isinstance(packet, Puback):
+            return None
+        if packet.packet_id not in sent:
+            return []
+        sent.remove(packet.packet_id)
+        return [packet, Puback(sent.pop(0))] if sent else None
+
+
 broker(
     "resent-16-at-most", "4:4.4.0-1 5:4.4.0-1", "a session's return brings 16 unacknowledged messages at most",
     Publish, lambda packet, conn: [] if packet.dup and count(conn) > FEW else None,

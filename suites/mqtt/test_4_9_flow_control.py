@@ -38,6 +38,27 @@ def test_window_opens_with_each_acknowledgement(wires, topic, qos):
 
 
 @pytest.mark.normative("mqtt-5.0:MQTT-4.9.0-2", "mqtt-5.0:MQTT-3.3.4-9")
+@pytest.mark.parametrize("qos", [1, 2])
+@ahead
+def test_each_acknowledgement_lets_one_more_message_through(wires, topic, qos):
+    """The oldest is acknowledged while all others of the window stay open."""
+    window = 4
+    subscriber, publisher = wires(properties={"receive_maximum": window}), wires()
+    subscriber.subscribe(topic, qos=qos)
+    for number in range(3 * window):
+        publisher.deliver(topic, f"{number}".encode(), qos=qos)
+    subscriber.ping()
+    opened = subscriber.arrived(PUBLISH)
+    most = len(opened)
+    for _ in range(window):
+        acknowledge(subscriber, opened.pop(0))
+        subscriber.ping()
+        opened += subscriber.arrived(PUBLISH)
+        most = max(most, len(opened))
+    assert most <= window
+
+
+@pytest.mark.normative("mqtt-5.0:MQTT-4.9.0-2", "mqtt-5.0:MQTT-3.3.4-9")
 def test_window_stays_shut_until_pubcomp(wires, topic):
     """A PUBREC below 0x80 gives nothing back; PUBCOMP does."""
     subscriber, publisher = wires(properties={"receive_maximum": 1}), wires()
