@@ -1,47 +1,42 @@
-"""The same kernels, compiled: numba (extra ``fast``) turns the functions as they are written into machine code.
+"""The same kernels, compiled, and where their machine code is kept: an engine like ``engine.Plain``.
 
-Each kernel function is taken with its code and given globals in which the other kernels' names mean the compiled ones;
-its types are those of its annotations. Callees come first, so each is compiled once. The machine code is kept in the
-user's cache folder, in a folder named after the sources and versions that made it: it is never older than its source.
+The machine code stands in the user's cache folder, in a folder named after the sources, versions and processor that it
+is made from and for: it is never older than its source. While it is there, neither numba nor numpy is imported.
 """
 
-import atexit
 import contextlib
-import dis
+import ctypes
 import hashlib
 import importlib.util
+import mmap
 import os
-import platform
 import shutil
 import subprocess
 import sys
-import tempfile
 import time
-from collections.abc import Iterator
 from importlib import metadata
 from pathlib import Path
-from types import FunctionType, ModuleType
 from typing import Any, Final
 
-from mqproof.dissectors.amqp import finding as amqp_finding
-from mqproof.dissectors.amqp import kernel as amqp_kernel
-from mqproof.dissectors.amqp import tables as amqp_tables
-from mqproof.dissectors.mqtt import finding as mqtt_finding
-from mqproof.dissectors.mqtt import kernel as mqtt_kernel
-from mqproof.dissectors.mqtt import tables as mqtt_tables
-from mqproof.dissectors.overhead import entries, recognition, websocket
-from mqproof.dissectors.overhead import walk as walk_kernel
-from mqproof.dissectors.packets import booking, fragments, keys, links, octets, records, state, tcp, tls
+from mqproof.dissectors.overhead import machine_code
+from mqproof.dissectors.packets import state
 
-KERNELS: Final = (
-    octets, records, links, fragments, booking, keys, tcp, tls, amqp_finding, mqtt_finding, mqtt_kernel, amqp_kernel,
-    websocket, recognition, walk_kernel, entries,
+SOURCES: Final = (
+    "amqp/finding", "amqp/kernel", "amqp/tables", "mqtt/finding", "mqtt/kernel", "mqtt/tables",
+    "overhead/compiled", "overhead/compiling", "overhead/entry", "overhead/machine_code", "overhead/recognition",
+    "overhead/walk", "overhead/websocket", "packets/booking", "packets/fragments", "packets/keys", "packets/links",
+    "packets/octets", "packets/records", "packets/state", "packets/tcp", "packets/tls",
 )  # fmt: skip
-ENTRIES: Final = ("walk", "finish")
+"""All that the machine code is made of, below dissectors/; a test holds this to what the kernels import."""
 CHECK_BOUNDS: Final = "NUMBA_BOUNDSCHECK"  # in the environment: numba's own name
+MADE_BY: Final = ("numba", "llvmlite", "numpy")
 RETRY_SECONDS: Final = 600
 KEPT_SECONDS: Final = 30 * 86400
-_MARK: Final = "ready"
+
+
+def checks_bounds() -> bool:
+    """Return whether indices shall be checked, which takes arrays and time."""
+    return os.environ.get(CHECK_BOUNDS, "0") not in ("", "0")
 
 
 def available() -> bool:
@@ -49,24 +44,27 @@ def available() -> bool:
     return importlib.util.find_spec("numba") is not None
 
 
+def source_files() -> list[Path]:
+    """Return the files that the machine code is made of."""
+    dissectors = Path(__file__).parents[1]
+    return [dissectors / f"{name}.py" for name in SOURCES]
+
+
 def cache_folder() -> Path:
-    """Return where the machine code of exactly these sources is kept."""
+    """Return where this user keeps the machine code of exactly these sources, for this processor."""
     base = os.environ.get("XDG_CACHE_HOME") or os.path.expanduser("~/.cache")
     digest = hashlib.sha256()
-    for module in (*KERNELS, state, amqp_tables, mqtt_tables, sys.modules[__name__]):
-        digest.update(Path(str(module.__file__)).read_bytes())
-    versions = (metadata.version("numba"), metadata.version("numpy"), platform.python_version(), platform.machine())
-    for word in (*versions, os.environ.get(CHECK_BOUNDS, "")):
-        digest.update(word.encode())
-    for module in KERNELS:  # numba keeps what it made for one place and age of a file: another's would be made anew
-        path = Path(str(module.__file__))
-        digest.update(f"{path} {path.stat().st_mtime}".encode())
+    for path in source_files():
+        digest.update(path.read_bytes())
+    user, checked = str(getattr(os, "geteuid", int)()), str(checks_bounds())
+    for word in (*map(metadata.version, MADE_BY), sys.version, machine_code.processor(), user, checked):
+        digest.update(word.encode() + b"\n")
     return Path(base) / "mqproof" / f"kernels-{digest.hexdigest()[:16]}"
 
 
 def is_ready() -> bool:
     """Return whether the machine code has been made before, so that it loads at once."""
-    return available() and (cache_folder() / _MARK).exists()
+    return available() and machine_code.kept(cache_folder()) is not None
 
 
 def prepare_in_background() -> None:
@@ -74,7 +72,7 @@ def prepare_in_background() -> None:
     folder = cache_folder()
     begun = folder / "begun"
     try:
-        folder.mkdir(parents=True, exist_ok=True)
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         if begun.exists():
             if time.time() - begun.stat().st_mtime < RETRY_SECONDS:
                 return  # only one at a time, and one that failed is not tried again and again
@@ -88,73 +86,96 @@ def prepare_in_background() -> None:
     )  # fmt: skip
 
 
-class Kernels:
-    """The compiled entries: ``walk`` and ``finish``. Made once per process: :func:`load`."""
-
-    def __init__(self) -> None:
-        import numba
-        import numpy
-
-        self.numpy = numpy
-        folder = _place(cache_folder())
-        with _caching_in(folder):
-            self.walk, self.finish = _compiled(numba, (folder / _MARK).exists())
-        if not (folder / _MARK).exists():
-            (folder / _MARK).touch()
-            _remove_old(folder)
+_loaded: Any = None
 
 
-_loaded: Kernels | None = None
+def load() -> Any:
+    """Return the compiled kernels as a function, compiling them (many seconds) where none are kept.
 
-
-def load() -> Kernels:
-    """Return the compiled kernels, compiling them (many seconds) where no cache has them."""
+    Raises Unusable.
+    """
     global _loaded
     if _loaded is None:
-        _loaded = Kernels()
+        folder = cache_folder()
+        code = machine_code.kept(folder)
+        if code is None:
+            from mqproof.dissectors.overhead import compiling
+
+            code = compiling.compiled(arrays=checks_bounds())
+            made = machine_code.Loaded(code)
+            machine_code.keep(folder, code)  # what loads is kept
+            _remove_old(folder)
+        else:
+            made = machine_code.Loaded(code)
+        _loaded = made
     return _loaded
 
 
+class _Memory:
+    """Memory as a compiled kernel takes it. ``native``: its address, or all that numba says of an array."""
+
+    def __init__(self, memory: Any, item: int) -> None:
+        self._held = ctypes.c_char.from_buffer(memory)  # so long it stays where it is
+        address, count = ctypes.addressof(self._held), len(memory) // item
+        self.native = (None, None, count, item, address, count, item) if checks_bounds() else (address,)
+
+
+def _types() -> tuple[Any, ...]:
+    """Return what ``entry.run`` compiled returns, a status, and takes: places for its result and an exception first."""
+    word, pointer = ctypes.c_int64, ctypes.c_void_p
+    memory = (pointer, pointer, word, word, pointer, word, word) if checks_bounds() else (pointer,)
+    return ctypes.c_int32, pointer, pointer, word, *memory, word, *memory, *memory
+
+
 class Compiled:
-    """An engine like ``engine.Plain``: numpy arrays instead of lists, and machine code."""
+    """An engine like ``engine.Plain``: memory of the system instead of lists, and machine code. Raises Unusable."""
 
     name = "compiled"
 
     def __init__(self) -> None:
-        self._kernels = load()
-        numpy = self._kernels.numpy
-        self.m: Any = numpy.zeros(state.M_SIZE, numpy.uint8)
-        self.s: Any = numpy.zeros(state.CONN_TABLE + state.MAX_CONNS * state.CONN_WORDS, numpy.int64)
+        self._run = load().function(*_types())
+        words = _zeroed(8 * (state.CONN_TABLE + state.MAX_CONNS * state.CONN_WORDS))
+        octets = _zeroed(state.M_SIZE)
+        self.m: Any = memoryview(octets)
+        self.s: Any = memoryview(words).cast("q")
+        self._arrays = _Memory(words, 8), _Memory(octets, 1)
+        self._result, self._raised = ctypes.c_int64(), ctypes.c_void_p()
         self.s[state.CONN_LIMIT] = state.MAX_CONNS  # the pages are the system's until they are used
 
     def view(self, buffer: bytearray) -> Any:
         """Return the buffer as the kernels want it."""
-        return self._kernels.numpy.frombuffer(buffer, self._kernels.numpy.uint8)
+        return _Memory(buffer, 1)
 
     def walk(self, view: Any, end: int) -> int:
         """Walk what is in the buffer."""
-        return int(self._kernels.walk(view, end, self.s, self.m))
+        return self._call(0, view, end)
 
     def finish(self) -> int:
         """Bring the books to an end; again after ROWS_FULL."""
-        return int(self._kernels.finish(self.s, self.m))
+        return self._call(1, self._arrays[1], 0)
 
     def grow(self) -> None:
         """Never called: all connections have room from the start."""
         raise AssertionError("compiled kernels have all connections' room from the start")
 
+    def _call(self, finishing: int, view: _Memory, end: int) -> int:
+        words, octets = self._arrays
+        places = ctypes.addressof(self._result), ctypes.addressof(self._raised)
+        status = self._run(*places, finishing, *view.native, end, *words.native, *octets.native)
+        if status:
+            raise IndexError(f"the kernels raised something (status {status}): nothing else is checked in them")
+        return self._result.value
 
-def _place(folder: Path) -> Path:
-    """Return the folder, made; where nothing can be written, one that goes with this process."""
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        if os.access(folder, os.W_OK) or (folder / _MARK).exists():
-            return folder
-    except OSError:
-        pass
-    passing = Path(tempfile.mkdtemp(prefix="mqproof-kernels-"))
-    atexit.register(shutil.rmtree, passing, ignore_errors=True)
-    return passing
+
+def _zeroed(size: int) -> mmap.mmap:
+    """Return zeroed memory that takes nothing until it is used."""
+    if not hasattr(mmap, "MAP_ANONYMOUS"):
+        return mmap.mmap(-1, size)  # Windows
+    memory = mmap.mmap(-1, size, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
+    if hasattr(mmap, "MADV_HUGEPAGE"):
+        with contextlib.suppress(OSError):  # a kernel without them
+            memory.madvise(mmap.MADV_HUGEPAGE)
+    return memory
 
 
 def _remove_old(folder: Path) -> None:
@@ -162,87 +183,3 @@ def _remove_old(folder: Path) -> None:
     for other in folder.parent.glob("kernels-*"):
         if time.time() - other.stat().st_mtime > KEPT_SECONDS:
             shutil.rmtree(other, ignore_errors=True)
-
-
-def _compiled(numba: Any, cached: bool) -> list[Any]:
-    """Return the entries compiled; ``cached``: only load them, what they call is part of them."""
-    scopes = {module: dict(vars(module)) for module in KERNELS}
-    stand_ins = {module: ModuleType(f"{module.__name__}.compiled") for module in KERNELS}
-    checked = bool(numba.config.BOUNDSCHECK)
-    called = [vars(walk_kernel if checked else entries)[name] for name in ENTRIES]
-    order = _callees_first(called)
-    for scope in scopes.values():
-        scope.update({name: stand_ins[value] for name, value in scope.items() if _is_kernel(value)})
-    options = {"nogil": True, "error_model": "numpy", "_nrt": False}
-    made = {}
-    for function in order:
-        module = sys.modules[function.__module__]
-        twin = FunctionType(function.__code__, scopes[module], function.__name__)
-        twin.__qualname__ = function.__qualname__
-        signature = _signature(function, numba, arrays=checked or function in called)
-        if function in called:
-            made[function] = numba.njit(signature, cache=True, **options)(twin)
-        elif cached:
-            made[function] = numba.njit(**options)(twin)
-        else:  # without the wrappers that only Python needs, compiling takes half the time
-            quick = {"no_cpython_wrapper": True, "no_cfunc_wrapper": True}
-            made[function] = numba.njit(signature, **options, **quick)(twin)
-        setattr(stand_ins[module], function.__name__, made[function])
-        for scope in scopes.values():
-            scope.update({name: made[function] for name, value in scope.items() if value is function})
-    return [made[entry] for entry in called]
-
-
-def _signature(function: FunctionType, numba: Any, *, arrays: bool) -> Any:
-    """Return the types of a function's annotations; ``arrays``: as such, not as the addresses of what is in them."""
-    types = {bytearray: numba.uint8[::1], list[int]: numba.int64[::1], int: numba.int64, None: numba.void}
-    if not arrays:
-        types |= {bytearray: numba.types.CPointer(numba.uint8), list[int]: numba.types.CPointer(numba.int64)}
-    notes = function.__annotations__
-    names = function.__code__.co_varnames[: function.__code__.co_argcount]
-    return types[notes["return"]](*(types[notes[name]] for name in names))
-
-
-def _is_kernel(value: object) -> bool:
-    return isinstance(value, ModuleType) and value in KERNELS
-
-
-def _callees_first(entries: list[FunctionType]) -> list[FunctionType]:
-    order: dict[FunctionType, None] = {}
-
-    def visit(function: FunctionType) -> None:
-        if function not in order:
-            for callee in _callees(function):
-                visit(callee)
-            order[function] = None
-
-    for entry in entries:
-        visit(entry)
-    return list(order)
-
-
-def _callees(function: FunctionType) -> Iterator[FunctionType]:
-    """Yield the kernel functions that a function's code names, directly or through a kernel module."""
-    module: Any = None
-    for step in dis.get_instructions(function):
-        value = None
-        if step.opname == "LOAD_GLOBAL":
-            value = function.__globals__.get(step.argval)
-        elif step.opname in ("LOAD_ATTR", "LOAD_METHOD") and _is_kernel(module):
-            value = vars(module).get(step.argval)
-        if isinstance(value, FunctionType) and _is_kernel(sys.modules[value.__module__]):
-            yield value
-        module = value
-
-
-@contextlib.contextmanager
-def _caching_in(folder: Path) -> Iterator[None]:
-    """Let numba keep this machine code in ``folder``, and leave its setting for others as it was."""
-    from numba import config
-
-    before = vars(config)["CACHE_DIR"]
-    vars(config)["CACHE_DIR"] = str(folder)
-    try:
-        yield
-    finally:
-        vars(config)["CACHE_DIR"] = before

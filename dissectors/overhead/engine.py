@@ -1,11 +1,11 @@
 """Runs the kernels over files: the arrays, the chunks, and what to do between them."""
 
+import contextlib
 import os
 from collections.abc import Callable, Mapping
 from typing import Any, BinaryIO, Final
 
 from mqproof.dissectors.amqp.steps import install
-from mqproof.dissectors.overhead import walk as kernels
 from mqproof.dissectors.overhead.connections import Connections
 from mqproof.dissectors.overhead.summary import Summary, summarise
 from mqproof.dissectors.packets import state as w
@@ -35,11 +35,15 @@ class Plain:
 
     def walk(self, view: Any, end: int) -> int:
         """Walk what is in the buffer."""
-        return kernels.walk(view, end, self.s, self.m)
+        from mqproof.dissectors.overhead.walk import walk  # who has machine code needs none of it
+
+        return walk(view, end, self.s, self.m)
 
     def finish(self) -> int:
         """Bring the books to an end; again after ROWS_FULL."""
-        return kernels.finish(self.s, self.m)
+        from mqproof.dissectors.overhead.walk import finish
+
+        return finish(self.s, self.m)
 
     def grow(self) -> None:
         """Make room for more connections."""
@@ -53,7 +57,7 @@ def choose(name: str) -> Any:
 
     For a capture that it would hold up, the machine code is made in the background, for next time.
     """
-    from mqproof.dissectors.overhead import compiled
+    from mqproof.dissectors.overhead import compiled, machine_code
 
     size = _size(name)
     if size is not None and size < WORTH_LOADING:
@@ -63,7 +67,8 @@ def choose(name: str) -> Any:
     if not compiled.available():
         return Plain()
     if size is not None and size > WORTH_COMPILING:
-        return compiled.Compiled()
+        with contextlib.suppress(machine_code.Unusable):
+            return compiled.Compiled()
     compiled.prepare_in_background()
     return Plain()
 

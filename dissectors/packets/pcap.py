@@ -93,7 +93,7 @@ class Source:
 
     def more(self, s: Words) -> bool:
         """Move what POS leaves to the buffer's front and read on. False at the end of the file."""
-        at = int(s[w.POS])  # compiled kernels keep numpy's integers
+        at = s[w.POS]
         left = self.end - at
         if at:
             self.buffer[:left] = self.buffer[at : self.end]

@@ -2,7 +2,7 @@
 
 The kernels (``records``, ``links``, ``tcp``, the protocols' ``kernel`` and ``overhead.walk``) are plain functions over
 three arrays: the octets read from the file, ``s`` (64-bit integers) and ``m`` (octets). Uncompiled, ``s`` is a list
-and ``m`` a bytearray; compiled, both are numpy arrays. This page is the map of the two: registers, tables, and
+and ``m`` a bytearray; compiled, both are views of plain memory. This page is the map of the two: registers, tables, and
 records. Indices in capital letters; ``D_`` is relative to a direction's record, ``C_`` to a connection's.
 """
 

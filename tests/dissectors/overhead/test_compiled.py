@@ -1,14 +1,17 @@
 """The compiled kernels do what the uncompiled ones do, octet for octet."""
 
+import ast
 import json
 import os
 import random
+import subprocess
+import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from mqproof.dissectors.overhead import compiled, engine
+from mqproof.dissectors.overhead import compiled, compiling, engine, machine_code
 from mqproof.dissectors.overhead.account import as_json
 from mqproof.dissectors.overhead.engine import WORTH_LOADING, Plain, analyze, choose
 from mqproof.dissectors.packets.pcap import Packet, read_packets, write_packets
@@ -123,23 +126,44 @@ def test_a_home_that_cannot_be_written_is_no_obstacle(
     compiled.prepare_in_background()
     assert not compiled.is_ready()
     assert not started
-    assert compiled._place(compiled.cache_folder()).is_dir()
+    machine_code.keep(compiled.cache_folder(), machine_code.MachineCode("run", b"code"))
+    assert machine_code.kept(compiled.cache_folder()) is None
 
 
 def test_machine_code_of_other_sources_is_never_used(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     before = compiled.cache_folder()
     changed = tmp_path / "tcp.py"
-    changed.write_text(Path(compiled.tcp.__file__ or "").read_text() + "\n# changed\n")
-    monkeypatch.setattr(compiled.tcp, "__file__", str(changed))
+    sources = compiled.source_files()
+    original = next(path for path in sources if path.name == "tcp.py")
+    changed.write_text(original.read_text() + "\n# changed\n")
+    monkeypatch.setattr(compiled, "source_files", lambda: [changed if path == original else path for path in sources])
     assert compiled.cache_folder() != before
 
 
-def test_machine_code_of_another_checkout_is_not_taken_for_ready(
-    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
-) -> None:
-    """Numba's cache is bound to a file's place and age: to believe in another's would compile while somebody waits."""
-    before = compiled.cache_folder()
-    copy = tmp_path / "walk.py"
-    copy.write_bytes(Path(compiled.walk_kernel.__file__ or "").read_bytes())
-    monkeypatch.setattr(compiled.walk_kernel, "__file__", str(copy))
-    assert compiled.cache_folder() != before
+def test_all_that_the_machine_code_is_made_of_is_in_its_name() -> None:
+    """A kernel that a change reaches through a module that nobody looks at would be older than its source."""
+    kernels = [Path(str(module.__file__)) for module in compiling.KERNELS]
+    imported = {
+        f"{node.module}.{alias.name}"
+        for path in kernels
+        for node in ast.walk(ast.parse(path.read_text()))
+        if isinstance(node, ast.ImportFrom) and str(node.module).startswith("mqproof.")
+        for alias in node.names
+    }
+    modules = {name if name in sys.modules else name.rpartition(".")[0] for name in imported}
+    needed = {Path(str(sys.modules[name].__file__)) for name in modules} | set(kernels)
+    assert needed <= set(compiled.source_files())
+
+
+def test_a_warm_start_imports_neither_numba_nor_numpy(tmp_path: Path) -> None:
+    compiled.load()
+    path = tmp_path / "capture"
+    packets = list(read_packets(CAPTURES[0]))
+    write_packets(path, packets * (1 + 2 * WORTH_LOADING // CAPTURES[0].stat().st_size), packets[0].linktype)
+    program = (
+        "import sys\nfrom mqproof.dissectors.overhead.engine import analyze, choose\n"
+        "engine = choose(sys.argv[1])\nanalyze(sys.argv[1], engine=engine)\n"
+        "print(engine.name, *({'numba', 'numpy'} & set(sys.modules)))"
+    )
+    done = subprocess.run([sys.executable, "-c", program, path], capture_output=True, text=True, check=True)
+    assert done.stdout.split() == ["compiled"]
