@@ -5,7 +5,6 @@ stream whose remaining length straddles two segments, and it knows nothing of st
 checking.py says where that explains a difference.
 """
 
-import asyncio
 import shutil
 import subprocess
 from collections import Counter
@@ -79,6 +78,8 @@ def mqtt_packets(path: str | Path, ports: Mapping[int, str]) -> Iterator[Opinion
     """Yield MQTT packets one by one, through pyshark. Raises OracleMissing."""
     if not available():
         raise OracleMissing("tshark is not installed: apt-get install --no-install-recommends tshark")
+    import asyncio
+
     import pyshark  # type: ignore[import-untyped]
 
     asyncio.set_event_loop(loop := asyncio.new_event_loop())

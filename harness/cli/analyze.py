@@ -99,10 +99,7 @@ def analyze(
     """Tell what the messages in a capture cost on the wire: by protocol, kind, QoS, layer and purpose."""
     from mqproof.dissectors.overhead.account import Unbalanced
     from mqproof.dissectors.overhead.selection import BadSelection
-    from mqproof.dissectors.packets.pcap import CaptureError
     from mqproof.harness.cli import analyzing
-    from mqproof.harness.oracle import OracleMissing
-    from mqproof.harness.workload_capture import NoTraffic
 
     wishes = Wishes(
         top, messages or bool(topic), findings, html, workload_out, tuple(decode_as or ()), jobs, keylog,
@@ -119,13 +116,23 @@ def analyze(
                 raise BadSelection("--check-with prints a table: leave --json, --csv, --html and --workload-out out")
             raise typer.Exit(_check(check_with, files, wanted, wishes))
         account = _account(files, wanted, wishes)
-    except (CaptureError, BadSelection, NoTraffic, OracleMissing) as error:
+    except _refusals() as error:  # evaluated when something is raised, not before
         typer.echo(f"mqproof analyze: {error}", err=True)
         raise typer.Exit(USAGE) from None
     except Unbalanced as error:
         typer.echo(f"mqproof analyze: internal error: {error}", err=True)
         raise typer.Exit(INTERNAL) from None
     _show(account, wishes, as_json=as_json, as_csv=as_csv)
+
+
+def _refusals() -> tuple[type[Exception], ...]:
+    """Return what says that the user's wishes cannot be met; who raises it need not be imported for nothing."""
+    from mqproof.dissectors.overhead.selection import BadSelection
+    from mqproof.dissectors.packets.pcap import CaptureError
+    from mqproof.harness.oracle import OracleMissing
+    from mqproof.harness.workload_capture import NoTraffic
+
+    return CaptureError, BadSelection, NoTraffic, OracleMissing
 
 
 def _show(account: dict[str, Any], wishes: Wishes, *, as_json: bool, as_csv: bool) -> None:
@@ -189,14 +196,17 @@ def _check(oracle: str, files: list[str], wanted: "Selection", wishes: Wishes) -
 def _account(files: list[str], wanted: "Selection", wishes: Wishes) -> dict[str, Any]:
     """Return the account with all that was asked for; write what goes into files."""
     from mqproof.dissectors.overhead.account import as_json as account_of
-    from mqproof.harness import decryption
     from mqproof.harness.cli import analyzing, walking
 
     look = wishes.look(wanted)
     others = analyzing.other_watchers(wishes.html, wishes.workload_out)
     with analyzing.chosen(files, wanted, read_twice=look) as captures:
         summary = _walked(captures.paths, wishes)
-        streams = decryption.add(summary, captures.paths[0], wishes.keylog) if wishes.keylog else None
+        streams = None
+        if wishes.keylog:
+            from mqproof.harness import decryption
+
+            streams = decryption.add(summary, captures.paths[0], wishes.keylog)
         account = account_of(summary, top=wishes.top)
         account["tls"]["decrypted_connections"] = streams
         if not wishes.live:
@@ -209,11 +219,14 @@ def _account(files: list[str], wanted: "Selection", wishes: Wishes) -> dict[str,
 
 
 def _print(account: dict[str, Any], wishes: Wishes) -> None:
-    from mqproof.harness.reporting import messages_text
     from mqproof.harness.reporting.account_text import print_account
 
     console = _console()
     print_account(account, console)
+    if not account["looked_closer"]:
+        return
+    from mqproof.harness.reporting import messages_text
+
     if account.get("selected"):
         messages_text.print_selection(account["selected"], console)
     if wishes.messages:

@@ -7,16 +7,14 @@ import tempfile
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from mqproof.dissectors.overhead.frames import Watcher
-from mqproof.dissectors.overhead.selection import BadSelection, Selection, Tally, connection, moment
-from mqproof.dissectors.overhead.timeline import Timeline
-from mqproof.dissectors.overhead.views import clients, look
+from mqproof.dissectors.overhead.selection import BadSelection, Selection, connection, moment
 from mqproof.dissectors.packets.pcap import MADE_UP_COMMENT, CaptureError, Notes, Packet, Writer
 from mqproof.harness.reporting.reading import reading
-from mqproof.harness.workload import as_toml
-from mqproof.harness.workload_capture import Profile
+
+if TYPE_CHECKING:
+    from mqproof.dissectors.overhead.frames import Watcher
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,15 +100,26 @@ def rename(account: dict[str, Any], files: Chosen) -> None:
         account["bytes"]["file_framing"] = None
 
 
-def other_watchers(html: Path | None, workload_out: Path | None) -> tuple[Watcher, ...]:
+def other_watchers(html: Path | None, workload_out: Path | None) -> "tuple[Watcher, ...]":
     """Return who watches the slow reading beside the message view and the findings."""
+    if not html and not workload_out:
+        return ()  # nor is what would watch imported
+    from mqproof.dissectors.overhead.timeline import Timeline
+    from mqproof.harness.workload_capture import Profile
+
     return (*((Timeline(),) if html else ()), *((Profile(),) if workload_out else ()))
 
 
 def write_others(
-    account: dict[str, Any], watchers: tuple[Watcher, ...], html: Path | None, workload_out: Path | None
+    account: dict[str, Any], watchers: "tuple[Watcher, ...]", html: Path | None, workload_out: Path | None
 ) -> None:
     """Write page and workload. Raises BadSelection, NoTraffic."""
+    if not watchers:
+        return
+    from mqproof.dissectors.overhead.timeline import Timeline
+    from mqproof.harness.workload import as_toml
+    from mqproof.harness.workload_capture import Profile
+
     for watcher in watchers:
         if isinstance(watcher, Profile) and workload_out is not None:
             write(workload_out, as_toml(watcher.workload("Traffic of a capture")))
@@ -129,10 +138,13 @@ def write(path: Path, text: str) -> None:
 
 
 def add_views(
-    account: dict[str, Any], files: Chosen, wanted: Selection, others: tuple[Watcher, ...] = (),
+    account: dict[str, Any], files: Chosen, wanted: Selection, others: "tuple[Watcher, ...]" = (),
     decode_as: Mapping[int, int] | None = None,
 ) -> None:  # fmt: skip
     """Add followed messages, findings and the selected frames to the account. Raises CaptureError."""
+    from mqproof.dissectors.overhead.tally import Tally
+    from mqproof.dissectors.overhead.views import clients, look
+
     tally = Tally(wanted)
     pairs = list(zip(files.names, files.originals, strict=True))
     sides = None

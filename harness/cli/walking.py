@@ -8,7 +8,6 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator, Mapping
-from concurrent.futures import ProcessPoolExecutor
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
@@ -42,6 +41,8 @@ def walked(files: list[str], ports: Mapping[int, int], jobs: int) -> "Summary":
     """Return the account of all files together: totals are exact sums. Raises CaptureError."""
     jobs = min(jobs or os.cpu_count() or 1, len(files))
     if jobs > 1 and "-" not in files:
+        from concurrent.futures import ProcessPoolExecutor
+
         with ProcessPoolExecutor(jobs) as pool:
             summaries = list(pool.map(partial(analyze, decode_as=ports), files))
     else:

@@ -12,8 +12,9 @@ from mqproof.dissectors.mqtt.packets import Publish
 from mqproof.dissectors.mqtt.tables import Version
 from mqproof.dissectors.overhead.frames import Connection, Watcher
 from mqproof.dissectors.overhead.hops import NAME
-from mqproof.dissectors.overhead.selection import Selection, Tally
+from mqproof.dissectors.overhead.selection import Selection
 from mqproof.dissectors.overhead.streams import HEAD, Carrier, Seen, Speech, Stream
+from mqproof.dissectors.overhead.tally import Tally
 from mqproof.dissectors.overhead.timeline import Timeline
 from mqproof.dissectors.overhead.views import look
 from mqproof.dissectors.packets import state as w
