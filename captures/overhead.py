@@ -132,5 +132,7 @@ def _record(name: str, target: Target, talk: "partial[Expected]", says: str) -> 
 if __name__ == "__main__":
     if sys.argv[1:] == ["page"]:
         write_page(Path(__file__).parent, Path(__file__).parent.parent / "docs")
+    elif sys.argv[1:]:
+        raise SystemExit("python captures/overhead.py records anew, python captures/overhead.py page makes the page")
     else:
         record()
