@@ -15,6 +15,7 @@ from mqproof.harness.targets.target import Target
 
 PLUGINS = ("mqproof.harness.plugin.entry", "xdist.plugin", "allure_pytest.plugin")
 CLEARED = ("PYTEST_ADDOPTS", "PYTEST_PLUGINS", "PYTEST_XDIST_AUTO_NUM_WORKERS", "PYTEST_THEME")
+UNWRITTEN = "PYTHONDONTWRITEBYTECODE"  # set in many containers
 LOG = "pytest.log"
 
 
@@ -82,7 +83,11 @@ def own_configuration() -> list[str]:
 
 @contextmanager
 def own_environment() -> Iterator[None]:
-    """Keep the user's pytest settings out, and caches and bytecode in the user's cache folder."""
+    """Keep the user's pytest settings out, and caches and bytecode in the user's cache folder.
+
+    Bytecode is kept there even where none may be written beside sources: else each worker compiles all it imports, in
+    every run.
+    """
     cache = cache_folder()
     changed = {
         "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1",
@@ -90,16 +95,17 @@ def own_environment() -> Iterator[None]:
         "PYTHONSAFEPATH": "1",  # a user's folder must not shadow what the workers import
         "HYPOTHESIS_STORAGE_DIRECTORY": str(cache / "hypothesis"),
     }
-    before = {name: os.environ.get(name) for name in (*changed, *CLEARED)}
-    prefix = sys.pycache_prefix
-    for name in CLEARED:
+    cleared = (*CLEARED, UNWRITTEN)
+    before = {name: os.environ.get(name) for name in (*changed, *cleared)}
+    flags = sys.pycache_prefix, sys.dont_write_bytecode
+    for name in cleared:
         os.environ.pop(name, None)
     os.environ.update(changed)
-    sys.pycache_prefix = changed["PYTHONPYCACHEPREFIX"]
+    sys.pycache_prefix, sys.dont_write_bytecode = changed["PYTHONPYCACHEPREFIX"], False
     try:
         yield
     finally:
-        sys.pycache_prefix = prefix
+        sys.pycache_prefix, sys.dont_write_bytecode = flags
         for name, value in before.items():
             if value is None:
                 os.environ.pop(name, None)
