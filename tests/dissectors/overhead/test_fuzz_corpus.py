@@ -15,6 +15,7 @@ from mutation import mutated  # noqa: E402
 from targets import TARGETS, agree, capture, walked  # noqa: E402
 
 KEPT = {name: sorted(path for path in FOLDER.glob(f"*/{name}/*") if path.is_file()) for name in TARGETS}
+PARTS = pytest.mark.parametrize("part", range(4))  # make check has the first
 
 
 @pytest.mark.parametrize("name", TARGETS)
@@ -25,29 +26,35 @@ def test_what_was_kept_is_still_handled(name: str) -> None:
 
 
 @pytest.mark.skipif(not compiled.available(), reason="numba is not installed")
-def test_both_walks_agree_on_what_was_kept() -> None:
-    for path in KEPT["walk"]:
+@pytest.mark.alike
+@PARTS
+def test_both_walks_agree_on_what_was_kept(part: int) -> None:
+    for path in KEPT["walk"][part::4]:
         octets = capture(path.read_bytes())
         assert walked(octets, Cleared()) == walked(octets, compiled.Compiled())
 
 
-@pytest.mark.parametrize("part", range(4))
+@pytest.mark.alike
+@PARTS
 def test_torn_golden_captures(part: int) -> None:
     """Some of those that `make fuzz` goes through by the million."""
     for seed in range(part, 40, 4):
         agree(mutated(seed), views=True)
 
 
+@pytest.mark.alike
+@PARTS
 @pytest.mark.parametrize("name", ["walk", "reader"])
-def test_the_walk_stays_within_its_arrays_and_the_octets_that_were_read(name: str) -> None:
+def test_the_walk_stays_within_its_arrays_and_the_octets_that_were_read(name: str, part: int) -> None:
     """The machine code is given addresses and checks nothing: an index that is wrong here would be anywhere there."""
-    for path in KEPT[name]:
+    for path in KEPT[name][part::4]:
         data = path.read_bytes()
         with contextlib.suppress(CaptureError):
             walked(capture(data) if name == "walk" else data, Strict(), stutter=True)
 
 
-@pytest.mark.parametrize("part", range(4))
+@pytest.mark.alike
+@PARTS
 def test_the_walk_stays_within_its_arrays_on_torn_golden_captures(part: int) -> None:
     for seed in range(part, 40, 4):
         walked(mutated(seed), Strict(), stutter=True)
