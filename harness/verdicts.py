@@ -56,6 +56,10 @@ class Blocked(Exception):
     """A precondition failed, so that the statement could not be examined: inconclusive, never an accusation."""
 
 
+class Late(Blocked):
+    """We did too late what had to be done by a time, on a busy machine: it can be tried again."""
+
+
 class Unsupported(Exception):
     """The broker does not offer a feature that the specification leaves to it, and said so (or a probe showed it)."""
 

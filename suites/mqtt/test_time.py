@@ -11,7 +11,7 @@ import time
 import pytest
 from mqproof.dissectors.mqtt.packets import Will
 from mqproof.harness.patience import patience
-from mqproof.harness.verdicts import Blocked
+from mqproof.harness.verdicts import Late
 from mqproof.harness.wires.mqtt_packets import PUBLISH
 from mqproof.suites.mqtt.ahead import ahead
 
@@ -196,7 +196,7 @@ def test_will_is_published_when_the_session_expires_before_its_delay(wires):
 
 
 def in_time(began, seconds):
-    """Raise Blocked where we did not do within ``seconds`` what had to be done by then: the machine is busy."""
+    """Raise Late where we did not do within ``seconds`` what had to be done by then: the machine is busy."""
     passed = time.monotonic() - began
     if passed >= seconds:
-        raise Blocked(f"we were late ourselves: {passed:.2f} s where {seconds} s were the limit")
+        raise Late(f"we were late ourselves: {passed:.2f} s where {seconds} s were the limit")

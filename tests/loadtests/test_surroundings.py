@@ -4,6 +4,7 @@ import json
 import os
 import re
 import signal
+import socket
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -38,6 +39,14 @@ def faults(result: dict[str, Any]) -> dict[str, int]:
     return {name: result["ledger"][name] for name in FAULTS if result["ledger"][name]}
 
 
+def _listens(port: int) -> bool:
+    try:
+        socket.create_connection(("127.0.0.1", port), timeout=10).close()
+    except OSError:
+        return False
+    return True
+
+
 @pytest.fixture
 def tls_mosquitto(certificates: Path, tmp_path: Path) -> Iterator[str]:
     """A mosquitto that speaks TLS only; its URL."""
@@ -51,6 +60,7 @@ def tls_mosquitto(certificates: Path, tmp_path: Path) -> Iterator[str]:
         f"certfile {certificates}/server.pem\nkeyfile {certificates}/server.key\n"
     )
     with subprocess.Popen(["mosquitto", "-c", str(file)], stderr=subprocess.DEVNULL) as process:
+        assert wait_for(lambda: _listens(port), 60)
         yield f"mqtts://localhost:{port}"
         process.terminate()
 
@@ -103,7 +113,7 @@ def get(url: str, data: bytes | None = None) -> str:
 
 def test_locusts_page_starts_the_run_and_shows_its_numbers(embedded: LocalBroker, tmp_path: Path) -> None:
     port = free_port()
-    command = [*COMMAND, "throughput", embedded.target("mqtt").url, "--rate", "200", "--duration", "5",
+    command = [*COMMAND, "throughput", embedded.target("mqtt").url, "--rate", "200", "--duration", "10",
                "--web-port", str(port), "--out", str(tmp_path)]  # fmt: skip
     page = f"http://127.0.0.1:{port}"
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
@@ -113,7 +123,7 @@ def test_locusts_page_starts_the_run_and_shows_its_numbers(embedded: LocalBroker
         said = process.communicate(timeout=90)[0]
     assert shown
     assert process.returncode == 0
-    assert "1,000 published, 1,000 confirmed, 1,000 delivered" in said
+    assert "2,000 published, 2,000 confirmed, 2,000 delivered" in said
 
 
 def test_engine_scenario_is_a_plain_locust_file(embedded: LocalBroker, tmp_path: Path) -> None:

@@ -10,10 +10,10 @@ import pytest
 from mqproof.harness.plugin.accusation import KEPT, Comparison, seen
 from mqproof.harness.plugin.presence import GONE
 from mqproof.harness.targets.target import Target
-from mqproof.harness.verdicts import Blocked, Deviation, Unsupported, Untested
+from mqproof.harness.verdicts import Blocked, Deviation, Late, Unsupported, Untested
 from mqproof.harness.wires.base import Transcript
 from mqproof.suites.amqp.ahead import Conversations, ahead, settled
-from mqproof.suites.mqtt.ahead import confirmed
+from mqproof.suites.mqtt.ahead import confirmed, in_time
 
 
 @pytest.fixture
@@ -24,9 +24,9 @@ def listening():
 
 @pytest.fixture
 def absent(listening):
-    with socket.create_server(("127.0.0.1", 0)) as server:
-        port = server.getsockname()[1]
-    return listening.with_(port=port)
+    with socket.socket() as taken:  # nobody listens, and nobody else can take the port
+        taken.bind(("127.0.0.1", 0))
+        yield listening.with_(port=taken.getsockname()[1])
 
 
 def heard() -> list[Transcript]:
@@ -36,7 +36,7 @@ def heard() -> list[Transcript]:
 
 
 def test_each_thread_keeps_its_own_comparison(listening):
-    meet = threading.Barrier(2, timeout=5)
+    meet = threading.Barrier(2, timeout=60)
 
     def fail(number: int) -> Comparison:
         def compare() -> None:
@@ -156,3 +156,29 @@ def test_what_failed_beside_others_is_held_again(seen_first, seen_again, raised)
         with pytest.raises(raised):
             confirmed(first, again)
     assert list(again.__closure__[0].cell_contents) == []  # held as often as said, and not more
+
+
+LATE = Late("2.64 s where 2 s were the limit")
+
+
+@pytest.mark.parametrize(
+    ("seen_first", "seen_again", "raised"),
+    [
+        (None, [], None),
+        (LATE, [None], None),
+        (LATE, [LATE, None], None),
+        (LATE, [LATE, LATE], Late),
+        (LATE, [DIFFERS], Deviation),
+        (DIFFERS, [], Deviation),
+        (BLOCKED, [], Blocked),
+        (LACKS, [], Unsupported),
+    ],
+)
+def test_what_we_were_late_for_is_held_again_and_nothing_else_that_waits_on_time(seen_first, seen_again, raised):
+    first, again = outcomes(seen_first), outcomes(*seen_again)
+    if raised is None:
+        in_time(first, again)
+    else:
+        with pytest.raises(raised):
+            in_time(first, again)
+    assert list(again.__closure__[0].cell_contents) == []

@@ -64,9 +64,11 @@ def web() -> Iterator[int]:
 
 
 @pytest.fixture
-def nothing() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        return int(listener.getsockname()[1])
+def nothing() -> Iterator[int]:
+    """A port on which nobody listens, and which nobody else can take."""
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        yield int(taken.getsockname()[1])
 
 
 @pytest.fixture(params=["test", "load", "pytest"])

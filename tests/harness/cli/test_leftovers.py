@@ -25,6 +25,7 @@ pytestmark = pytest.mark.whole_run
 
 Command = Callable[..., subprocess.CompletedProcess[str]]
 VANISH_SECONDS = 30.0
+JUDGED = (0, 1, 5)  # exit codes of runs that came to their end; a busy machine leaves something inconclusive
 MQPROOF = Path(sysconfig.get_path("scripts")) / "mqproof"
 RABBITMQ_LISTS = {
     "list_queues": ("name",),
@@ -127,7 +128,7 @@ def test_rabbitmq_is_as_it_was_after_two_runs(rabbitmq: RabbitBroker, mqproof: C
         out = tmp_path / f"{number}.json"
         urls = [target.url for target in rabbitmq.targets]
         done = mqproof("test", *urls, "--json", out, "--out", tmp_path / str(number), seconds=300, cwd=tmp_path)
-        assert done.returncode in (0, 1), done.stdout + done.stderr
+        assert done.returncode in JUDGED, done.stdout + done.stderr
         run = json.loads(out.read_text())
         assert run["complete"]
         tests.append(sorted((test["id"], test["target"]) for test in run["tests"]))
@@ -159,7 +160,7 @@ def test_mosquitto_is_as_it_was_after_two_runs(mqproof: Command, tmp_path: Path)
         for number in (1, 2):
             out = tmp_path / str(number)
             done = mqproof("test", target.url, "--prefix", "leftover", "--out", out, seconds=300, cwd=tmp_path)
-            assert done.returncode in (0, 1), done.stdout + done.stderr
+            assert done.returncode in JUDGED, done.stdout + done.stderr
             assert retained(target) == ["neighbour/cellar"]
         broker.shut_down()
         database = (broker.folders[0] / "mosquitto.db").read_bytes()
