@@ -4,21 +4,20 @@ The same frames as in codec.py, walked instead of decoded. Section 4.2.3 of the 
 from tables.py, which steps.py turns into numbers.
 """
 
+from mqproof.dissectors.amqp.counting import count_role, frame_done, method_done, role_of
 from mqproof.dissectors.amqp.finding import BODY, HEADER, HEADER_FIXED, HEARTBEAT, MAX_FRAME, METHOD, resync
-from mqproof.dissectors.amqp.tables import FRAME_END, METHODS
+from mqproof.dissectors.amqp.tables import FRAME_END
+from mqproof.dissectors.amqp.whole import whole_frame
 from mqproof.dissectors.packets import state as w
 from mqproof.dissectors.packets.booking import book
-from mqproof.dissectors.packets.keys import find_key, keep, reference, referred, start_key
+from mqproof.dissectors.packets.keys import keep, start_key
 from mqproof.dissectors.packets.state import Octets, Words
 
 # Phases: where in a frame the next octet stands.
 SYNC, HEAD, IDS, STEP, SHORT_LENGTH, SHORT, REST, CONTENT, PROPERTIES, PAYLOAD, END = range(11)
 PROTOCOL = 11
 
-PUBLISH = list(METHODS).index("basic.publish")
-RETURN = list(METHODS).index("basic.return")
-DELIVER = list(METHODS).index("basic.deliver")
-GET_OK = list(METHODS).index("basic.get-ok")
+HEAD_OCTETS = 7
 LETTER_A = 65
 
 
@@ -40,8 +39,15 @@ def feed(buf: Octets, at: int, end: int, c: int, d: int, s: Words, m: Octets) ->
                 begin(d, s)
             at = found
         elif phase in (HEAD, IDS):
-            head_octet(buf[at], phase, d, s)
-            at += 1
+            stop = at
+            if phase == HEAD and s[d + w.D_NEED] == HEAD_OCTETS:
+                stop = whole_frame(buf, at, end, c, d, s, m)
+            if stop > at:
+                begin(d, s)
+                at = stop
+            else:
+                head_octet(buf[at], phase, d, s)
+                at += 1
         elif phase == END:
             end_octet(buf[at], c, d, s)
             at += 1
@@ -54,7 +60,7 @@ def feed(buf: Octets, at: int, end: int, c: int, d: int, s: Words, m: Octets) ->
 def begin(d: int, s: Words) -> None:
     """Expect a frame's first octet."""
     s[d + w.D_PHASE] = HEAD
-    s[d + w.D_NEED] = 7
+    s[d + w.D_NEED] = HEAD_OCTETS
     s[d + w.D_VALUE] = 0
     s[d + w.D_KIND] = 0
     s[d + w.D_DAMAGED] = 0
@@ -67,7 +73,7 @@ def head_octet(octet: int, phase: int, d: int, s: Words) -> None:
     need = s[d + w.D_NEED]
     s[d + w.D_UNBOOKED] += 1
     s[d + w.D_NEED] = need - 1
-    if phase == HEAD and need == 7:
+    if phase == HEAD and need == HEAD_OCTETS:
         s[d + w.D_KIND] = octet
         if octet == LETTER_A:
             s[d + w.D_PHASE] = PROTOCOL
@@ -82,9 +88,9 @@ def head_octet(octet: int, phase: int, d: int, s: Words) -> None:
 
 def book_head(group_purpose: int, d: int, s: Words) -> None:
     """Book what was held back: the frame's header, and beyond it the ids of a method."""
-    book(s, group_purpose, w.FRAMING, min(7, s[d + w.D_UNBOOKED]))
-    if s[d + w.D_UNBOOKED] > 7:
-        book(s, group_purpose, w.VARIABLE_HEADER, s[d + w.D_UNBOOKED] - 7)
+    book(s, group_purpose, w.FRAMING, min(HEAD_OCTETS, s[d + w.D_UNBOOKED]))
+    if s[d + w.D_UNBOOKED] > HEAD_OCTETS:
+        book(s, group_purpose, w.VARIABLE_HEADER, s[d + w.D_UNBOOKED] - HEAD_OCTETS)
     s[d + w.D_UNBOOKED] = 0
     s[d + w.D_CLASS] = group_purpose
 
@@ -175,7 +181,7 @@ def advance(c: int, d: int, s: Words, m: Octets) -> None:
         protocol_header(c, d, s)
     else:
         if phase in (REST, PROPERTIES) and s[d + w.D_KIND] != BODY:
-            payload_done(c, d, s, m)
+            arguments_done(d, s, m)
         s[d + w.D_PHASE] = END
         s[d + w.D_NEED] = 1
 
@@ -261,112 +267,10 @@ def do_step(step: int, d: int, s: Words) -> None:
         enter(SHORT_LENGTH, 1, d, s)
 
 
-def payload_done(c: int, d: int, s: Words, m: Octets) -> None:
-    """A method or a content header is complete but for its end: remember whose content follows."""
-    kind = s[d + w.D_KIND]
-    if kind != METHOD or s[d + w.D_METHOD] < 0 or s[d + w.D_DAMAGED]:
-        return
-    row = w.METHODS + s[d + w.D_METHOD] * w.METHOD_WORDS
-    if s[row + w.A_CONTENT]:
-        entry = find_key(w.G_AMQP, d, s, m)
-        s[entry + w.KEY_CREDIT] += 1
-        remember(reference(entry, s), d, s)
-
-
-def remember(key: int, d: int, s: Words) -> None:
-    """Remember the key of the channel's content: four channels at a time may have one under way."""
-    channel = s[d + w.D_CHANNEL] + 1
-    for i in range(4):
-        if s[d + w.D_CHANNEL_A + i] == channel:
-            s[d + w.D_KEY_A + i] = key
-            return
-    at = s[d + w.D_OLDEST] & 3
-    s[d + w.D_CHANNEL_A + at] = channel
-    s[d + w.D_KEY_A + at] = key
-    s[d + w.D_OLDEST] = at + 1
-
-
-def key_of_channel(d: int, s: Words) -> int:
-    """Return the table's entry for the channel's content, or the row for others."""
-    channel = s[d + w.D_CHANNEL] + 1
-    for i in range(4):
-        if s[d + w.D_CHANNEL_A + i] == channel:
-            return referred(s[d + w.D_KEY_A + i], s)
-    return w.KEY_OTHER
-
-
-def role_of(c: int, d: int, s: Words) -> int:
-    """Return who sends in a direction."""
-    client = s[c + w.C_CLIENT]
-    if client < 0:
-        return w.ROLE_UNKNOWN
-    side = 0 if d == c + w.CONN_HEAD else 1
-    return w.ROLE_CLIENT if client == side else w.ROLE_BROKER
-
-
-def count_role(row: int, role: int, s: Words) -> None:
-    """Count a frame for the one who sent it."""
-    if role == w.ROLE_CLIENT:
-        s[row + w.N_FROM_CLIENT] += 1
-    elif role == w.ROLE_BROKER:
-        s[row + w.N_FROM_BROKER] += 1
-
-
-def frame_done(c: int, d: int, s: Words) -> None:
-    """Count a complete frame."""
-    kind = s[d + w.D_KIND]
-    size = s[d + w.D_SIZE]
-    number = w.K_AMQP_HEADER
-    if kind == BODY:
-        number = w.K_AMQP_BODY
-    elif kind == HEARTBEAT:
-        number = w.K_AMQP_HEARTBEAT
-    elif kind == METHOD:
-        number = w.K_AMQP_UNKNOWN if s[d + w.D_METHOD] < 0 else w.K_AMQP + s[d + w.D_METHOD]
-    row = w.KINDS + number * w.KIND_WORDS
-    if kind == METHOD and s[d + w.D_METHOD] >= 0:
-        learn_role(s[w.METHODS + s[d + w.D_METHOD] * w.METHOD_WORDS + w.A_ROLE], c, d, s)
-    s[row + w.N_COUNT] += 1
-    s[row + w.N_BYTES] += size
-    s[row + w.N_PAYLOAD] += s[d + w.D_PAYLOAD]
-    role = role_of(c, d, s)
-    count_role(row, role, s)
-    s[w.DAMAGED] += s[d + w.D_DAMAGED]
-    s[c + w.C_FRAMES] += 1
-    if kind in (HEADER, BODY):
-        s[c + w.C_PAYLOAD] += s[d + w.D_PAYLOAD]
-        entry = key_of_channel(d, s)
-        s[entry + w.KEY_BYTES] += size
-        s[entry + w.KEY_PAYLOAD] += s[d + w.D_PAYLOAD]
-        at = w.MESSAGES + (w.G_AMQP * 4 + role) * w.MESSAGE_WORDS
-        s[at + w.N_MESSAGE_PAYLOAD] += s[d + w.D_PAYLOAD]
-        s[at + w.N_FRAME_BYTES] += size
-    elif number >= w.K_AMQP and number < w.K_AMQP_HEADER:
-        s[c + w.C_MESSAGES] += 1 if number - w.K_AMQP in (PUBLISH, DELIVER, GET_OK) else 0
-        message_begins(number - w.K_AMQP, role, d, s)
-
-
-def learn_role(sender: int, c: int, d: int, s: Words) -> None:
-    """A method that only one side sends tells who is the client."""
-    if sender != w.ROLE_UNKNOWN and s[c + w.C_CLIENT] < 0:
-        side = 0 if d == c + w.CONN_HEAD else 1
-        s[c + w.C_CLIENT] = side if sender == w.ROLE_CLIENT else 1 - side
-
-
-def message_begins(method: int, role: int, d: int, s: Words) -> None:
-    """Count the method that carries a message."""
-    if method not in (PUBLISH, DELIVER, GET_OK, RETURN):
-        return
-    entry = w.KEY_OTHER if s[d + w.D_DAMAGED] else key_of_channel(d, s)
-    s[entry + w.KEY_BYTES] += s[d + w.D_SIZE]
-    at = w.MESSAGES + (w.G_AMQP * 4 + role) * w.MESSAGE_WORDS
-    s[at + w.N_FRAME_BYTES] += s[d + w.D_SIZE]
-    if method == RETURN:
-        return
-    s[entry + (w.KEY_PUBLISHED if method == PUBLISH else w.KEY_DELIVERED)] += 1
-    s[at + w.N_MESSAGES] += 1
-    if method != PUBLISH:
-        s[at + w.N_REPEATED] += s[d + w.D_BITS] & 1
+def arguments_done(d: int, s: Words, m: Octets) -> None:
+    """A method or a content header is complete but for its end."""
+    if s[d + w.D_KIND] == METHOD and s[d + w.D_METHOD] >= 0 and s[d + w.D_DAMAGED] == 0:
+        method_done(d, s, m)
 
 
 def lose(count: int, c: int, d: int, s: Words, m: Octets) -> None:

@@ -3,35 +3,27 @@
 The same packets as in codec.py, walked instead of decoded: section numbers are those of MQTT 5.0.
 """
 
+from mqproof.dissectors.mqtt.counting import class_of, inferred_version, packet_done, side_of
 from mqproof.dissectors.mqtt.finding import (
-    AUTH,
-    CONNACK,
     CONNECT,
-    DISCONNECT,
-    PINGREQ,
-    PINGRESP,
     PUBACK,
     PUBCOMP,
     PUBLISH,
     PUBREC,
     PUBREL,
-    SUBACK,
-    SUBSCRIBE,
-    UNSUBACK,
-    UNSUBSCRIBE,
     legal_first,
     legal_length,
     resync,
 )
+from mqproof.dissectors.mqtt.whole import whole_packet
 from mqproof.dissectors.packets import state as w
 from mqproof.dissectors.packets.booking import book
-from mqproof.dissectors.packets.keys import find_key, keep, start_key
+from mqproof.dissectors.packets.keys import keep, start_key
 from mqproof.dissectors.packets.state import Octets, Words
 
 # Phases: where in a packet the next octet stands.
 SYNC, FIRST, LENGTH, TOPIC_LENGTH, TOPIC, IDENTIFIER, PROPERTY_LENGTH, PROPERTIES = range(8)
 PAYLOAD, ACK, ACK_PROPERTIES, REST, NAME_LENGTH, NAME, LEVEL = range(8, 15)
-
 
 
 def feed(buf: Octets, at: int, end: int, c: int, d: int, s: Words, m: Octets) -> None:
@@ -52,8 +44,13 @@ def feed(buf: Octets, at: int, end: int, c: int, d: int, s: Words, m: Octets) ->
                 begin(d, s)
             at = found
         elif phase == FIRST:
-            first_octet(buf[at], c, d, s)
-            at += 1
+            stop = whole_packet(buf, at, end, c, d, s, m)
+            if stop > at:
+                begin(d, s)
+                at = stop
+            else:
+                first_octet(buf[at], c, d, s)
+                at += 1
         elif phase == LENGTH:
             length_octet(buf[at], c, d, s)
             at += 1
@@ -117,19 +114,6 @@ def lose_sync(d: int, s: Words) -> None:
     s[d + w.D_NEED] = 1
 
 
-def class_of(kind: int, qos: int) -> int:
-    """Return the class of a packet: whose it is, and to what purpose."""
-    if kind == PUBLISH:
-        return (w.G_QOS0 + qos) * w.PURPOSE_COUNT + w.P_APPLICATION
-    if kind == PUBACK:
-        return w.G_QOS1 * w.PURPOSE_COUNT + w.P_ACKNOWLEDGEMENT
-    if kind in (PUBREC, PUBREL, PUBCOMP):
-        return w.G_QOS2 * w.PURPOSE_COUNT + w.P_ACKNOWLEDGEMENT
-    if kind in (PINGREQ, PINGRESP):
-        return w.G_MQTT * w.PURPOSE_COUNT + w.P_KEEP_ALIVE
-    return w.G_MQTT * w.PURPOSE_COUNT + w.P_SETUP
-
-
 def first_octet(first: int, c: int, d: int, s: Words) -> None:
     """Section 2.1: type and flags."""
     if not legal_first(first, s[c + w.C_VERSION]):
@@ -178,15 +162,6 @@ def length_octet(octet: int, c: int, d: int, s: Words) -> None:
         enter(REST, length, d, s)
 
 
-def inferred_version(kind: int, length: int) -> int:
-    """Return the version that a packet's length gives away, 0 where it does not (the CONNECT was not seen)."""
-    if kind in (CONNACK, UNSUBACK) and length == 2:
-        return 4
-    if kind == AUTH or (kind == DISCONNECT and length > 0):
-        return 5
-    return 5 if length > 2 and kind in (CONNACK, UNSUBACK, PUBACK, PUBREC, PUBREL, PUBCOMP) else 0
-
-
 def property_length_octet(octet: int, d: int, s: Words) -> None:
     """Section 2.2.2.1: the length of a PUBLISH's properties, one octet of it."""
     book(s, s[d + w.D_CLASS], w.PROPERTIES, 1)
@@ -231,58 +206,6 @@ def advance(c: int, d: int, s: Words, m: Octets) -> None:
     else:
         packet_done(c, d, s, m)
         begin(d, s)
-
-
-def side_of(c: int, d: int) -> int:
-    """Return which side of the connection a direction is."""
-    return 0 if d == c + w.CONN_HEAD else 1
-
-
-def role_of(c: int, d: int, s: Words) -> int:
-    """Return who sends in a direction."""
-    client = s[c + w.C_CLIENT]
-    if client < 0:
-        return w.ROLE_UNKNOWN
-    return w.ROLE_CLIENT if client == side_of(c, d) else w.ROLE_BROKER
-
-
-def packet_done(c: int, d: int, s: Words, m: Octets) -> None:
-    """Count a complete packet."""
-    kind = s[d + w.D_KIND]
-    if kind in (SUBSCRIBE, UNSUBSCRIBE, PINGREQ):
-        s[c + w.C_CLIENT] = side_of(c, d)
-    elif kind in (CONNACK, SUBACK, UNSUBACK, PINGRESP):
-        s[c + w.C_CLIENT] = 1 - side_of(c, d)
-    role = role_of(c, d, s)
-    row = w.KINDS + (w.K_MQTT + kind) * w.KIND_WORDS
-    s[row + w.N_COUNT] += 1
-    s[row + w.N_BYTES] += s[d + w.D_SIZE]
-    s[row + w.N_FROM_CLIENT] += 1 if role == w.ROLE_CLIENT else 0
-    s[row + w.N_FROM_BROKER] += 1 if role == w.ROLE_BROKER else 0
-    s[w.DAMAGED] += s[d + w.D_DAMAGED]
-    s[c + w.C_FRAMES] += 1
-    if kind == PUBLISH:
-        s[row + w.N_PAYLOAD] += s[d + w.D_PAYLOAD]
-        s[c + w.C_MESSAGES] += 1
-        s[c + w.C_PAYLOAD] += s[d + w.D_PAYLOAD]
-        message_done(role, d, s, m)
-
-
-def message_done(role: int, d: int, s: Words, m: Octets) -> None:
-    """Count a complete PUBLISH as an application message, and its topic."""
-    flags = s[d + w.D_FLAGS]
-    group = w.G_QOS0 + (flags >> 1 & 3)
-    row = w.MESSAGES + (group * 4 + role) * w.MESSAGE_WORDS
-    s[row + w.N_MESSAGES] += 1
-    s[row + w.N_MESSAGE_PAYLOAD] += s[d + w.D_PAYLOAD]
-    s[row + w.N_REPEATED] += flags >> 3
-    s[row + w.N_RETAINED] += flags & 1
-    s[row + w.N_FRAME_BYTES] += s[d + w.D_SIZE]
-    entry = w.KEY_OTHER if s[d + w.D_DAMAGED] else find_key(w.G_MQTT, d, s, m)
-    s[entry + w.KEY_CREDIT] += 1
-    s[entry + (w.KEY_DELIVERED if role == w.ROLE_BROKER else w.KEY_PUBLISHED)] += 1
-    s[entry + w.KEY_PAYLOAD] += s[d + w.D_PAYLOAD]
-    s[entry + w.KEY_BYTES] += s[d + w.D_SIZE]
 
 
 def lose(count: int, c: int, d: int, s: Words, m: Octets) -> None:

@@ -22,7 +22,8 @@ from mqproof.dissectors.overhead import machine_code
 from mqproof.dissectors.packets import state
 
 SOURCES: Final = (
-    "amqp/finding", "amqp/kernel", "amqp/tables", "mqtt/finding", "mqtt/kernel", "mqtt/tables",
+    "amqp/counting", "amqp/finding", "amqp/kernel", "amqp/tables", "amqp/whole",
+    "mqtt/counting", "mqtt/finding", "mqtt/kernel", "mqtt/tables", "mqtt/whole",
     "overhead/compiled", "overhead/compiling", "overhead/entry", "overhead/machine_code", "overhead/recognition",
     "overhead/walk", "overhead/websocket", "packets/booking", "packets/fragments", "packets/keys", "packets/links",
     "packets/octets", "packets/records", "packets/state", "packets/tcp", "packets/tls",

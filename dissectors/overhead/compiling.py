@@ -12,17 +12,21 @@ from collections.abc import Iterator
 from types import FunctionType, ModuleType
 from typing import Any, Final
 
+from mqproof.dissectors.amqp import counting as amqp_counting
 from mqproof.dissectors.amqp import finding as amqp_finding
 from mqproof.dissectors.amqp import kernel as amqp_kernel
+from mqproof.dissectors.amqp import whole as amqp_whole
+from mqproof.dissectors.mqtt import counting as mqtt_counting
 from mqproof.dissectors.mqtt import finding as mqtt_finding
 from mqproof.dissectors.mqtt import kernel as mqtt_kernel
+from mqproof.dissectors.mqtt import whole as mqtt_whole
 from mqproof.dissectors.overhead import entry, machine_code, recognition, websocket
 from mqproof.dissectors.overhead import walk as walk_kernel
 from mqproof.dissectors.packets import booking, fragments, keys, links, octets, records, tcp, tls
 
 KERNELS: Final = (
-    octets, records, links, fragments, booking, keys, tcp, tls, amqp_finding, mqtt_finding, mqtt_kernel, amqp_kernel,
-    websocket, recognition, walk_kernel, entry,
+    octets, records, links, fragments, booking, keys, tcp, tls, amqp_finding, amqp_counting, amqp_whole, amqp_kernel,
+    mqtt_finding, mqtt_counting, mqtt_whole, mqtt_kernel, websocket, recognition, walk_kernel, entry,
 )  # fmt: skip
 ARRAY: Final = ["ptr", "ptr", "i64", "i64", "ptr", "i64", "i64"]
 """How an array is passed to a compiled kernel: owner, parent, items, octets of one, data, shape, stride."""

@@ -2,7 +2,7 @@
 
 from mqproof.dissectors.amqp import finding as amqp_finding
 from mqproof.dissectors.mqtt import finding as mqtt_finding
-from mqproof.dissectors.mqtt import kernel as mqtt
+from mqproof.dissectors.mqtt.counting import side_of
 from mqproof.dissectors.overhead import websocket
 from mqproof.dissectors.packets import state as w
 from mqproof.dissectors.packets import tls
@@ -24,7 +24,7 @@ def judge(buf: Octets, at: int, end: int, c: int, d: int, s: Words) -> int:
     if verdict != w.UNKNOWN:
         s[d + w.D_STARTED] = 1
         return verdict
-    if s[d + w.D_STARTED] and s[c + w.C_CLIENT] == mqtt.side_of(c, d):
+    if s[d + w.D_STARTED] and s[c + w.C_CLIENT] == side_of(c, d):
         return w.PLAIN_OTHER  # the client's first octets are there, and no protocol of ours begins so
     s[d + w.D_STARTED] = 0
     if amqp_finding.resync(buf, at, end) < end:

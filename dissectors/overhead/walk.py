@@ -2,6 +2,7 @@
 
 from mqproof.dissectors.amqp import kernel as amqp
 from mqproof.dissectors.mqtt import kernel as mqtt
+from mqproof.dissectors.mqtt.counting import side_of
 from mqproof.dissectors.overhead import websocket
 from mqproof.dissectors.overhead.recognition import AGAIN, judge
 from mqproof.dissectors.packets import state as w
@@ -265,7 +266,7 @@ def become(verdict: int, c: int, d: int, s: Words) -> None:
         s[w.WEBSOCKET_SEEN] += 1
     if verdict == w.HTTP:
         if s[c + w.C_CLIENT] < 0:
-            s[c + w.C_CLIENT] = mqtt.side_of(c, d)
+            s[c + w.C_CLIENT] = side_of(c, d)
         return  # whose set-up that was is not known yet
     charge_waiting(s, c + w.C_LINK, group_of(s, c) * w.PURPOSE_COUNT + w.P_SETUP)
 
