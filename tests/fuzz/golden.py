@@ -17,6 +17,7 @@ import traceback
 from pathlib import Path
 from typing import Any, Final
 
+import numpy
 from mqproof.dissectors.overhead import compiled
 from mqproof.dissectors.overhead.engine import tell_ports
 from mqproof.dissectors.overhead.summary import COUNTERS
@@ -43,7 +44,7 @@ class Walk:
 
     def __init__(self) -> None:
         engine = compiled.Compiled()
-        self._engine, self._s, self._m = engine, engine.s, engine.m
+        self._engine, self._s = engine, numpy.asarray(engine.s)  # the same words: what is written is written to both
         compiled_steps(self._s)
         self._template = self._s[: w.CONN_TABLE].copy()
         self._buffer = bytearray(BUFFER)
