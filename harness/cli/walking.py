@@ -41,9 +41,9 @@ def walked(files: list[str], ports: Mapping[int, int], jobs: int) -> "Summary":
     """Return the account of all files together: totals are exact sums. Raises CaptureError."""
     jobs = min(jobs or os.cpu_count() or 1, len(files))
     if jobs > 1 and "-" not in files:
-        from concurrent.futures import ProcessPoolExecutor
+        from mqproof.harness.processes import shared_out
 
-        with ProcessPoolExecutor(jobs) as pool:
+        with shared_out(jobs) as pool:
             summaries = list(pool.map(partial(analyze, decode_as=ports), files))
     else:
         with reading(files, "byte by byte") as progress:

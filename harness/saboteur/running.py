@@ -1,11 +1,10 @@
 """Runs faults x tests as items of pytest: each fault with its own tests only, the control once, shared out."""
 
 import importlib
-import multiprocessing
 import pkgutil
 from collections import Counter
 from collections.abc import Callable, Iterable
-from concurrent.futures import ProcessPoolExecutor, as_completed
+from concurrent.futures import as_completed
 from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -13,6 +12,7 @@ from zlib import crc32
 
 import pytest
 from mqproof.harness import saboteur
+from mqproof.harness.processes import shared_out
 from mqproof.harness.proxy.core import ProxyLoop
 from mqproof.harness.saboteur.core import FAULTS, FaultSpec, passage_for
 from mqproof.harness.saboteur.kill_table import GREEN, SEPARATOR, fault_of
@@ -233,7 +233,7 @@ def run_shard(shard: Shard) -> Shard:
 
 def run_sharded(shards: Iterable[Shard], workers: int, tell: Callable[[int, int], None]) -> list[Shard]:
     """Run the shards in ``workers`` processes and return them; ``tell(ended, all)`` after each that ends."""
-    with ProcessPoolExecutor(workers, mp_context=multiprocessing.get_context("spawn")) as pool:
+    with shared_out(workers, "spawn") as pool:
         work = [pool.submit(run_shard, shard) for shard in shards]
         for ended, _ in enumerate(as_completed(work), 1):
             tell(ended, len(work))
