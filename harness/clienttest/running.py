@@ -91,6 +91,7 @@ def _play(
         loop = resources.enter_context(ProxyLoop())
         proxy = loop.proxy(target, listen, port=port)
         ending, when = _run(command, _surroundings(trial.protocol, situation, proxy), seconds, output)
+        loop.served(proxy, END_SECONDS)  # what it said last may still stand in a socket
         trial.endings[situation.name] = ending
     for conversation in heard:  # what a client does that is killed is not its own doing
         conversation.events = [event for event in conversation.events if event.time <= when]

@@ -18,6 +18,7 @@ from mqproof.harness.wires.base import tls_context
 
 CHUNK = 65536
 CONNECT_DEADLINE = 5.0  # seconds
+ROUNDS = 10  # of the event loop, in which a connection that the system has made becomes a link of ours
 _LINGER_ZERO = struct.pack("ii", 1, 0)  # close() then sends a reset
 Result = TypeVar("Result")
 
@@ -162,6 +163,13 @@ class Proxy:
             await asyncio.wait(list(self._links), timeout=0.1)
         await asyncio.sleep(0)  # lets the transports that were closed end
 
+    async def served(self, seconds: float) -> None:
+        """Return when all that has been said was heard, by clients that are gone already; or after ``seconds``."""
+        for _ in range(ROUNDS):
+            await asyncio.sleep(0)
+        if self._links:
+            await asyncio.wait(list(self._links), timeout=seconds)
+
     async def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         task = asyncio.current_task()
         if task is not None:
@@ -215,6 +223,10 @@ class ProxyLoop:
         self._run(proxy.start(port)).result()
         self._proxies.append(proxy)
         return proxy
+
+    def served(self, proxy: Proxy, seconds: float) -> None:
+        """Return when a proxy has heard and passed on all that clients said who are gone; or after ``seconds``."""
+        self._run(proxy.served(seconds)).result()
 
     def _run(self, work: Coroutine[Any, Any, Result]) -> "Future[Result]":
         return asyncio.run_coroutine_threadsafe(work, self.loop)

@@ -64,6 +64,26 @@ def test_large_transfers_arrive_whole(loop: ProxyLoop, peer: Peer) -> None:
         sender.join()
 
 
+def test_what_a_client_said_that_is_gone_before_it_was_even_accepted_is_heard(loop: ProxyLoop, peer: Peer) -> None:
+    heard: list[bytes] = []
+    busy, is_held = threading.Event(), threading.Event()
+
+    class Listening(Passage):
+        def from_client(self, octets: bytes) -> None:
+            heard.append(octets)
+            super().from_client(octets)
+
+    proxy = loop.proxy(peer.target, Listening)
+    loop.loop.call_soon_threadsafe(lambda: (is_held.set(), busy.wait(60)))
+    assert is_held.wait(60)
+    with connect(proxy) as client:
+        client.sendall(b"last words")
+    threading.Thread(target=lambda: peer.accept().close()).start()
+    busy.set()
+    loop.served(proxy, 60)
+    assert heard == [b"last words"]
+
+
 @pytest.mark.parametrize("closing", ["client", "server"])
 def test_half_close_leaves_the_other_direction_open(loop: ProxyLoop, peer: Peer, closing: str) -> None:
     with connect(loop.proxy(peer.target)) as client, peer.accept() as server:
