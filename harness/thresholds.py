@@ -1,9 +1,10 @@
-"""Thresholds on a load's result, for CI: a value that was not measured never passes."""
+"""Thresholds on a load's result, and what a broker promises without any: a value that was not measured never passes."""
 
 import re
 from dataclasses import dataclass
 from typing import Any
 
+EXACTLY_ONCE = "exactly once"  # what a stage says that it was promised
 UNITS = {"us": 1, "ms": 1_000, "s": 1_000_000, "": 1_000}  # microseconds; a bare number is milliseconds
 
 
@@ -26,7 +27,10 @@ class Thresholds:
             microseconds(self.max_p99)
 
     def check(self, result: dict[str, Any]) -> list[dict[str, Any]]:
-        """Return one row per bound: ``rule``, ``value``, ``bound``, ``passes``. Raises BadThreshold."""
+        """Return one row per bound, and per broken promise: ``rule``, ``value``, ``bound``, ``passes``.
+
+        Raises BadThreshold.
+        """
         rows = []
         if self.max_p99:
             bound = microseconds(self.max_p99)
@@ -39,7 +43,21 @@ class Thresholds:
             value = result["metrics"]["delivery_rate_msg_s"]
             passes = value is not None and value >= self.min_rate
             rows.append({"rule": "delivery rate (msg/s)", "value": value, "bound": self.min_rate, "passes": passes})
-        return rows
+        return rows + self._broken_promises(result)
+
+    def _broken_promises(self, result: dict[str, Any]) -> list[dict[str, Any]]:
+        """Return a row per promise that the broker broke, unless a bound of the user's speaks of the same."""
+        ledger = result["ledger"]
+        found = {name: ledger[name] for name in ("corrupted", "unexpected")}
+        if self.max_lost is None:
+            found["confirmed but lost"] = ledger["confirmed_lost"]
+        if self.max_duplicated is None:
+            found["duplicated at exactly once"] = sum(
+                stage["ledger"]["duplicated"]
+                for stage in result.get("stages", ())
+                if stage.get("promise") == EXACTLY_ONCE
+            )
+        return [_at_most(rule, count, 0) for rule, count in found.items() if count]
 
 
 def microseconds(text: str) -> int:

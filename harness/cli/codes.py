@@ -14,7 +14,7 @@ READER_GONE: Final = 141
 # What each means, for the page of reference.
 MEANINGS: Final = {
     CONFORMS: "all conforms or is known to deviate; every rule and threshold holds; what was asked for is there",
-    DEVIATES: "deviations; a rule or threshold that does not hold; something got worse; a fault that survived",
+    DEVIATES: "deviations; a rule, threshold or promise that does not hold; something got worse; a fault that survived",
     USAGE: "wrong usage or configuration; a file that cannot be read; no run where one was expected",
     UNREACHABLE: "a target cannot be reached or examined; a tool that the page needs is not there",
     INTERNAL: "internal error; the run is not complete",

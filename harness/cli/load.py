@@ -17,8 +17,10 @@ was meant to be sent until a consumer has it. Everything that is made on the bro
 
 \b
 Exit codes:
-  0    every threshold holds
-  1    a threshold is missed
+  0    every threshold holds, and so does what the broker promised
+  1    a threshold is missed; or the broker lost what it had confirmed and nothing explains it (--max-lost N
+       allows N losses), changed messages, delivered what was never sent there, or repeated messages at QoS 2
+       (--max-duplicated N allows N)
   2    wrong usage
   3    a target cannot be reached
   4    internal error
@@ -95,8 +97,8 @@ PARAMETERS = [
             "The broker's own: RabbitMQ management, or Prometheus text.", default="", metavar="URL"),
     _option("trace", bool, "Write every arrival and every message's fate.", default=False, flag="--trace"),
     _option("max_p99", str, "Highest p99 end to end, such as 20ms.", default="", metavar="TIME"),
-    _option("max_lost", int | None, "How many messages may be lost."),
-    _option("max_duplicated", int | None, "How many may come more than once."),
+    _option("max_lost", int | None, "How many messages may be lost [confirmed ones: none]."),
+    _option("max_duplicated", int | None, "How many may come more than once [at QoS 2: none]."),
     _option("min_rate", float | None, "Lowest delivery rate per second."),
     _option("json_out", str, "Write the result there; - prints it.", default="", flag="--json", metavar="OUT"),
     _option("out", Path | None, "The run directory.", metavar="DIR"),

@@ -9,8 +9,8 @@ from rich.table import Table
 LEDGER = ("lost", "duplicated", "reordered", "corrupted", "unexpected")
 
 
-def show(entry: dict[str, Any], console: Console) -> None:
-    """Print one target's result."""
+def show(entry: dict[str, Any], console: Console, trace: str = "") -> None:
+    """Print one target's result; ``trace``: the folder where every message's fate stands, if it was asked for."""
     latencies = Table("latency in ms", box=None)
     for name in ("p50", "p90", "p99", "p99.9", "max"):
         latencies.add_column(name, justify="right")
@@ -29,6 +29,7 @@ def show(entry: dict[str, Any], console: Console) -> None:
         console.print(f"  {name}: {count:,}")
     for error, count in entry["errors"].items():
         console.print(f"  {count} times: {error}", style="red", soft_wrap=True)
+    _show_losses(entry["ledger"], console, trace)
     _show_more(entry, console)
     for row in entry["thresholds"]:
         verdict = "holds" if row["passes"] else "is missed"
@@ -69,13 +70,21 @@ def _milliseconds(microseconds: int | None) -> str:
     return f"{value:.{max(0, 2 - int(math.log10(max(value, 1))))}f}"
 
 
-def _show_more(entry: dict[str, Any], console: Console) -> None:
-    """Print why messages are missing, what the scenario shows, who could not work, and what to know of the clocks."""
-    for cause, count in entry["ledger"]["lost_by_cause"].items():
+def _show_losses(ledger: dict[str, Any], console: Console, trace: str) -> None:
+    """Print why messages are missing, and which."""
+    for cause, count in ledger["lost_by_cause"].items():
         console.print(f"  lost, {cause}: {count:,}", style="bold red" if cause == "unexplained" else "yellow")
     for name in ("confirmed_lost", "unconfirmed_delivered"):
-        if entry["ledger"][name]:
-            console.print(f"  {name.replace('_', ' but ')}: {entry['ledger'][name]:,}")
+        if ledger[name]:
+            console.print(f"  {name.replace('_', ' but ')}: {ledger[name]:,}")
+    if ledger["examples"]:
+        console.print(f"  first of the unexplained: {'; '.join(ledger['examples'])}", soft_wrap=True)
+        where = f"in {trace}/fates.csv" if trace else "written with --trace"
+        console.print(f"  every message's fate: {where}", soft_wrap=True)
+
+
+def _show_more(entry: dict[str, Any], console: Console) -> None:
+    """Print what the scenario shows, who could not work, and what to know of the clocks."""
     for figure in entry.get("figures", ()):
         console.print(f"  {figure['name']}: {_shown(figure['value'])} {figure['unit']}".rstrip())
     for who, found in entry.get("unavailability", {}).items():

@@ -119,7 +119,7 @@ def _entry(
         "scenario": wishes.name, "target": target.name, "settings": settings.shown(), **result,
         "thresholds": wishes.thresholds.check(result),
     }  # fmt: skip
-    show(entry, console)
+    show(entry, console, settings.trace)
     return entry
 
 

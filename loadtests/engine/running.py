@@ -90,8 +90,8 @@ class Engine:
         watched = self.watch.stage_rows()
         book.ledger.dropped_by_broker += self.watch.dropped(book.ledger)
         rows = _joined(timeline.rows(), watched)
-        self.results.append({"stage": traffic.label, **book.result(), "timeline": rows, "figures": book.figures,
-                             "broker": self.watch.summary()})  # fmt: skip
+        self.results.append({"stage": traffic.label, "promise": traffic.promise(self.target.protocol), **book.result(),
+                             "timeline": rows, "figures": book.figures, "broker": self.watch.summary()})  # fmt: skip
         self.total.merge(book)
 
     def _wait(self, traffic: Traffic, interrupted: Event) -> None:

@@ -10,6 +10,7 @@ from typing import Any, Literal, Self
 
 Pattern = Literal["share", "split", "fan"]
 Fleet = Literal["", "hold", "storm"]
+Promise = Literal["at most once", "at least once", "exactly once"]
 RAMP_STEPS = 10
 DISCARDING = ("x-max-length", "x-max-length-bytes", "x-message-ttl", "x-expires", "x-delivery-limit")  # of queues
 
@@ -82,6 +83,20 @@ class Traffic:
     def routes_of(self, publisher: int) -> list[int]:
         """Return on which routes a publisher's messages are expected."""
         return list(range(self.routes)) if self.pattern == "fan" else [publisher % self.routes]
+
+    def promise(self, protocol: str) -> Promise:
+        """Return what a broker promises for every message, of several kinds of traffic the least.
+
+        Exactly once ends where a consumer's session outlives its connection: the broker has to deliver again what our
+        consumer, which knows no packet ids of a connection before, counts twice (MQTT 3.1.1 section 4.4).
+        """
+        kinds = (self, *self.beside)
+        if protocol == "amqp":
+            return "at least once" if all(each.confirm for each in kinds) else "at most once"
+        lowest = min(each.qos for each in kinds)
+        if lowest == 2 and not any(each.sessions for each in kinds):
+            return "exactly once"
+        return "at least once" if lowest else "at most once"
 
     @property
     def limits(self) -> list[str]:

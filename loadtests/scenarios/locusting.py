@@ -11,6 +11,7 @@ import gevent
 from gevent.event import Event
 from locust import events
 from locust.runners import MasterRunner, WorkerRunner
+from mqproof.harness.thresholds import Thresholds
 from mqproof.loadtests.engine.running import Engine
 from mqproof.loadtests.hosting import Publisher, be_worker, engine_of
 from mqproof.loadtests.scenarios.catalogue import with_defaults
@@ -20,7 +21,6 @@ OPTIONS = {
     "rate": float, "payload": int, "qos": int, "prefetch": int, "queues": int, "consumers": int, "work": float,
     "window": int, "ramp": float,
 }  # fmt: skip
-FAULTS = ("lost", "duplicated", "corrupted", "unexpected")
 UNTIL_STOPPED = 30 * 86_400.0
 log = logging.getLogger(__name__)
 
@@ -79,7 +79,8 @@ def _run(scenario: str, environment: Any, running: dict[str, Any]) -> None:
         log.info("ledger: %s", result["ledger"])
         for figure in result["figures"]:
             log.info("%(name)s: %(value)s %(unit)s", figure)
-        if any(result["ledger"][name] for name in FAULTS):
+        for row in Thresholds().check(result):
+            log.error("%(rule)s: %(value)s", row)
             environment.process_exit_code = 1
     running["done"].set()
     if environment.parsed_options.headless and not running["stop"].is_set():

@@ -12,11 +12,11 @@ Load = Callable[..., dict[str, Any]]
 
 @pytest.fixture
 def load(mqproof: Callable[..., "subprocess.CompletedProcess[str]"]) -> Load:
-    """Run ``mqproof load`` and return its result; it has to end with exit code 0."""
+    """Run ``mqproof load`` and return its result; it has to end with exit code 0, or with ``code``."""
 
-    def run(*arguments: object, seconds: float = 150) -> dict[str, Any]:
+    def run(*arguments: object, seconds: float = 150, code: int = 0) -> dict[str, Any]:
         done = mqproof("load", *arguments, "--json", "-", seconds=seconds)
-        assert done.returncode == 0, done.stderr
+        assert done.returncode == code, done.stderr
         result: dict[str, Any] = json.loads(done.stdout)
         return result
 

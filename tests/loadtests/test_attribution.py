@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 from mqproof.dissectors.amqp import codec as amqp
 from mqproof.dissectors.mqtt.codec import Puback, Publish
+from mqproof.harness.cli.codes import DEVIATES
 from mqproof.harness.ledger import IN_FLIGHT, LIMIT, NOT_SUBSCRIBED, UNEXPLAINED
 from mqproof.harness.proxy.core import ProxyLoop
 from mqproof.harness.saboteur.core import (
@@ -87,7 +88,7 @@ def test_every_injected_defect_is_found_and_nothing_else(
     with ProxyLoop() as loop:
         target = loop.proxy(embedded.target(protocol), passage_for(fault())).target
         gentle = ("--users", "1", "--rate", "300", "--duration", "1.4", "--out", tmp_path)
-        result = load("throughput", target.url, *gentle)
+        result = load("throughput", target.url, *gentle, code=DEVIATES)
     found = result["ledger"]
     assert found["published"] == MESSAGES
     assert (found["lost"], found["lost_by_cause"]) == (3, {UNEXPLAINED: 3})  # what was changed is lost, too
@@ -111,9 +112,9 @@ class Cut(MqttFault):
         return None
 
 
-def through(fault: MqttFault, target: Target, load: Load, *arguments: object) -> dict[str, Any]:
+def through(fault: MqttFault, target: Target, load: Load, *arguments: object, code: int = 0) -> dict[str, Any]:
     with ProxyLoop() as loop:
-        return load("throughput", loop.proxy(target, passage_for(fault)).target.url, *arguments)
+        return load("throughput", loop.proxy(target, passage_for(fault)).target.url, *arguments, code=code)
 
 
 def test_what_is_published_while_nobody_is_subscribed_is_not_the_brokers_loss(
@@ -155,7 +156,7 @@ def test_what_a_broker_says_that_it_dropped_is_its_limit(load: Load, tmp_path: P
 
 def test_trace_tells_the_fate_of_every_message(embedded: LocalBroker, load: Load, tmp_path: Path) -> None:
     gentle = ("--users", "1", "--rate", "300", "--duration", "1.4", "--trace", "--out", tmp_path)
-    through(MqttDefects(), embedded.target("mqtt"), load, *gentle)
+    through(MqttDefects(), embedded.target("mqtt"), load, *gentle, code=DEVIATES)
     (folder,) = (tmp_path / "traces").iterdir()
     lines = (folder / "fates.csv").read_text().splitlines()
     assert lines[0] == "publisher,route,first,last,fate,confirmed"

@@ -13,6 +13,7 @@ from typing import Any
 import psutil
 import pytest
 from mqproof.dissectors.mqtt.codec import Publish
+from mqproof.harness.cli.codes import DEVIATES
 from mqproof.harness.ledger import UNEXPLAINED, WORKER_DIED
 from mqproof.harness.proxy.core import ProxyLoop
 from mqproof.harness.saboteur.core import MqttConn, MqttFault, MqttResult, passage_for
@@ -51,8 +52,9 @@ def books(folder: Path) -> dict[str, Any]:
 def test_ledger_of_four_workers_is_that_of_one_process(embedded: LocalBroker, load: Load, tmp_path: Path) -> None:
     with ProxyLoop() as loop:
         url = loop.proxy(embedded.target("mqtt"), passage_for(LosesSome())).target.url
-        alone = load("throughput", url, *STEADY, "--qos", "0", "--out", tmp_path / "one")
-        spread = load("throughput", url, *STEADY, "--qos", "0", "--processes", "4", "--out", tmp_path / "four")
+        steady = ("throughput", url, *STEADY, "--qos", "0")
+        alone = load(*steady, "--out", tmp_path / "one", code=DEVIATES)
+        spread = load(*steady, "--processes", "4", "--out", tmp_path / "four", code=DEVIATES)
     assert alone["ledger"] == spread["ledger"]
     assert books(tmp_path / "one") == books(tmp_path / "four")
     assert alone["ledger"]["published"] == 1600

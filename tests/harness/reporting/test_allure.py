@@ -6,6 +6,7 @@ import stat
 import subprocess
 
 import pytest
+from mqproof.harness.ledger import ASKED
 from mqproof.harness.reporting import allure
 from mqproof.harness.reporting.allure import Reported, ReportUnavailable, configuration, render, repaired
 from mqproof.harness.reporting.allure_measured import performance, write_measured
@@ -112,7 +113,8 @@ def test_the_lock_file_names_no_address():
 def measured_run() -> Run:
     account = {"bytes": {"by_layer": {"tcp": 10, "payload": 30}}, "messages": {"mqtt": {"qos1": {}}}}
     account["messages"]["mqtt"]["qos1"]["overhead_per_delivered"] = 50.5
-    load = {"scenario": "welcome", "target": "a:1", "metrics": {"latency_us": {"p99": 900}}, "ledger": {"lost": 2}}
+    load = {"scenario": "welcome", "target": "a:1", "metrics": {"latency_us": {"p99": 900}}, "ledger": {"lost": 2},
+            "thresholds": [{"rule": "confirmed but lost", "value": 2, "bound": 0, "passes": False}]}
     analysis = {"target": "a:1", "file": "captures/a.pcapng", "account": account}
     return Run(targets=[TARGET], analyses=[analysis], loads=[load])
 
@@ -123,9 +125,25 @@ def test_captures_and_loads_stand_beside_the_suites(tmp_path):
     results = {result["name"]: result for result in found}
     assert results["captures/a.pcapng"]["status"] == "passed"
     welcome = results["welcome"]
-    assert (welcome["status"], welcome["statusDetails"]["message"]) == ("failed", "the ledger: 2 lost")
+    assert (welcome["status"], welcome["statusDetails"]["message"]) == ("failed", "confirmed but lost: 2, bound 0")
     sources = [attachment["source"] for result in results.values() for attachment in result["attachments"]]
     assert all((tmp_path / source).stat().st_size > 0 for source in sources)
+
+
+@pytest.mark.parametrize(
+    ("ledger", "message"),
+    [
+        ({"lost": 0, "duplicated": 3, "lost_by_cause": {}}, "3 duplicated"),
+        ({"lost": 7, "duplicated": 0, "lost_by_cause": {ASKED: 7}}, f"7 lost: {ASKED}"),
+    ],
+)
+def test_a_load_that_shows_what_it_was_meant_to_has_passed(tmp_path, ledger, message):
+    kept = {"rule": "lost", "value": 7, "bound": 9, "passes": True}
+    load = {"scenario": "worker-crash", "target": "a:1", "metrics": {}, "ledger": ledger, "thresholds": [kept]}
+    write_measured(Run(targets=[TARGET], loads=[load]), tmp_path)
+    (file,) = tmp_path.glob("*-result.json")
+    result = json.loads(file.read_text())
+    assert (result["status"], result["statusDetails"]) == ("passed", {"message": message})
 
 
 def test_metrics_are_named_and_know_what_is_better(tmp_path):
