@@ -102,10 +102,10 @@ def test_a_defect_is_told_as_a_short_test_that_shows_it(
         for attempt in range(4):  # what was seen once and not again, on a busy machine, is inconclusive
             folder = tmp_path / f"run-{attempt}"
             done = mqproof("test", urls[0], "--suite", "mqtt", "-k", "model_sessions", "--out", folder)
-            if done.returncode != 5:
+            run = json.loads((folder / "run.json").read_text())
+            if all(test["outcome"] != "inconclusive" for test in run["tests"]):
                 break
         assert done.returncode == 1, done.stderr
-        run = json.loads((folder / "run.json").read_text())
         assert {row["id"] for row in run["statements"] if row["verdict"] == "deviates"} == broken
         found = [test["actual"].partition("by this test:\n")[2] for test in run["tests"]]
         shortest = min(found, key=len)
