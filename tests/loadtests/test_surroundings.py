@@ -104,7 +104,7 @@ def test_statistics_that_cannot_be_read_are_told(embedded: LocalBroker, mqproof:
 def get(url: str, data: bytes | None = None) -> str:
     """Return a page, or nothing where nobody answers yet."""
     try:
-        with urlopen(Request(url, data=data), timeout=5) as answer:
+        with urlopen(Request(url, data=data), timeout=60) as answer:
             text: str = answer.read().decode()
             return text
     except (URLError, OSError):

@@ -17,12 +17,12 @@ class Peer:
 
     def __init__(self) -> None:
         self.listener = socket.create_server(("127.0.0.1", 0))
-        self.listener.settimeout(5)
+        self.listener.settimeout(60)
         self.target = Target("peer", "mqtt", "127.0.0.1", self.listener.getsockname()[1])
 
     def accept(self) -> socket.socket:
         connection, _ = self.listener.accept()
-        connection.settimeout(5)
+        connection.settimeout(60)
         return connection
 
 
@@ -40,7 +40,7 @@ def loop() -> Iterator[ProxyLoop]:
 
 
 def connect(proxy: Proxy) -> socket.socket:
-    return socket.create_connection(("127.0.0.1", proxy.port), timeout=5)
+    return socket.create_connection(("127.0.0.1", proxy.port), timeout=60)
 
 
 def read_all(connection: socket.socket) -> bytes:
@@ -151,7 +151,7 @@ def test_leaving_the_loop_while_the_broker_is_being_reached_closes_the_client(
     monkeypatch.setattr(Proxy, "_connect", never)
     with ProxyLoop() as loop:
         client = connect(loop.proxy(peer.target))
-        assert reached.wait(5)
+        assert reached.wait(60)
     assert client.recv(1) == b""
     client.close()
 
@@ -172,6 +172,6 @@ def test_leaving_the_loop_ends_a_connection_that_did_not_notice_the_first_time(
     monkeypatch.setattr(Proxy, "_connect", deaf)
     with ProxyLoop() as loop:
         client = connect(loop.proxy(peer.target))
-        assert reached.wait(5)
+        assert reached.wait(60)
     assert client.recv(1) == b""
     client.close()

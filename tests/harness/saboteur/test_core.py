@@ -32,9 +32,9 @@ def between(fault: Fault) -> Iterator[tuple[socket.socket, socket.socket]]:
     with socket.create_server(("127.0.0.1", 0)) as listener, ProxyLoop() as loop:
         target = Target("peer", "amqp", "127.0.0.1", listener.getsockname()[1])
         proxy = loop.proxy(target, passage_for(fault))
-        with socket.create_connection(("127.0.0.1", proxy.port), timeout=5) as client:
+        with socket.create_connection(("127.0.0.1", proxy.port), timeout=60) as client:
             server, _ = listener.accept()
-            server.settimeout(5)
+            server.settimeout(60)
             with server:
                 yield client, server
 

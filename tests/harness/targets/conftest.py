@@ -34,7 +34,7 @@ def serve() -> Iterator[Serve]:
                 with suppress(OSError), connection:
                     handler(connection)
                     connection.shutdown(socket.SHUT_WR)
-                    connection.settimeout(5)
+                    connection.settimeout(60)
                     while connection.recv(65536):  # closing on unread octets would reset what we said
                         pass
 

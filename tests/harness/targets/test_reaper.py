@@ -127,7 +127,7 @@ def test_end_returns_when_all_is_gone(supervised: Supervised) -> None:
 
 @pytest.mark.parametrize("supervised", ["raise SystemExit(7)"], indirect=True)
 def test_the_status_of_a_process_that_ended(supervised: Supervised) -> None:
-    assert supervised.wait(10)
+    assert supervised.wait(60)
     assert supervised.status == 7
     assert not supervised.running
 
@@ -137,7 +137,7 @@ def test_a_killed_process_starts_again_in_its_folder(supervised: Supervised) -> 
     (supervised.folder / "state").write_text("kept")
     first = supervised.pid
     supervised.send(signal.SIGKILL)
-    assert supervised.wait(10)
+    assert supervised.wait(60)
     assert supervised.status == -signal.SIGKILL
     supervised.start()
     assert supervised.running
@@ -161,7 +161,7 @@ def test_a_folder_of_the_users_stays(tmp_path: Path) -> None:
     process = Supervised("test", tmp_path / "broker")
     process.leash([sys.executable, "-c", "print('hello')"], os.environ)
     process.start()
-    assert process.wait(10)
+    assert process.wait(60)
     process.end()
     assert (tmp_path / "broker" / "log").read_text() == "hello\n"
 

@@ -128,10 +128,10 @@ def another_server(*subprotocols: str) -> Iterator[int]:
 
     thread = threading.Thread(target=loop.run_forever, daemon=True)
     thread.start()
-    server, port = asyncio.run_coroutine_threadsafe(start(), loop).result(10)
+    server, port = asyncio.run_coroutine_threadsafe(start(), loop).result(60)
     yield port
     loop.call_soon_threadsafe(server.close)  # type: ignore[attr-defined]
-    asyncio.run_coroutine_threadsafe(server.wait_closed(), loop).result(10)  # type: ignore[attr-defined]
+    asyncio.run_coroutine_threadsafe(server.wait_closed(), loop).result(60)  # type: ignore[attr-defined]
     loop.call_soon_threadsafe(loop.stop)
     thread.join(10)
     loop.close()

@@ -251,7 +251,7 @@ def test_program_says_where_it_listens_and_ends_when_asked(number):
             with pika.BlockingConnection(options) as connection:
                 connection.channel().queue_declare("q")
             process.send_signal(number)
-            assert process.wait(10) == 0
+            assert process.wait(60) == 0
         finally:
             process.kill()
 

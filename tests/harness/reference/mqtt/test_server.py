@@ -34,8 +34,8 @@ class Stream:
     """A client on a socket that reads packet by packet."""
 
     def __init__(self, port, version=V5):
-        self.socket = socket.create_connection(("127.0.0.1", port), 5)
-        self.socket.settimeout(10)
+        self.socket = socket.create_connection(("127.0.0.1", port), 60)
+        self.socket.settimeout(60)
         self.version = version
         self._decoder = Decoder(version)
 
@@ -78,7 +78,7 @@ def test_paho_publishes_and_subscribes(serve, protocol):
     client.connect("127.0.0.1", serve().port)
     client.loop_start()
     try:
-        assert done.wait(10)
+        assert done.wait(60)
     finally:
         client.disconnect()
         client.loop_stop()
@@ -104,7 +104,7 @@ def test_tls(serve, certificates):
     context.load_cert_chain(certificates / "server.pem", certificates / "server.key")
     port = serve(tls=context).port
     trust = ssl.create_default_context(cafile=certificates / "ca.pem")
-    with socket.create_connection(("127.0.0.1", port), 5) as plain:
+    with socket.create_connection(("127.0.0.1", port), 60) as plain:
         with trust.wrap_socket(plain, server_hostname="localhost") as stream:
             stream.sendall(encode(Connect("a", version=V5), V5))
             assert stream.recv(1) == b"\x20"
@@ -172,7 +172,7 @@ def test_as_a_process():
             assert limits <= set(connack.properties)
             process.send_signal(signal.SIGTERM)
             assert stream.read().reason_code == 0x8B
-        assert process.wait(10) == 0
+        assert process.wait(60) == 0
     finally:
         process.kill()
         process.wait()

@@ -185,7 +185,7 @@ def test_paho_over_websocket(serve):
     client.connect("127.0.0.1", handle.ws_port)
     client.loop_start()
     try:
-        assert done.wait(10)
+        assert done.wait(60)
     finally:
         client.disconnect()
         client.loop_stop()
