@@ -15,15 +15,15 @@ import os  # noqa: E402
 import signal  # noqa: E402
 import sys  # noqa: E402
 import time  # noqa: E402
-from typing import Any  # noqa: E402
+from typing import Any, NoReturn  # noqa: E402
 
 import gevent  # noqa: E402
 from gevent.event import Event  # noqa: E402
 from locust.env import Environment  # noqa: E402
-from mqproof.loadtests.settings import WELCOME_EMAIL, Settings  # noqa: E402
+from mqproof.loadtests.settings import WELCOME_EMAIL, BadSettings, Settings  # noqa: E402
 
 TICK = 0.5  # seconds between two looks at the clock, the parent and the progress
-FAILED = 4
+REFUSED, FAILED = 2, 4
 SIGNS_OF_LIFE = 8  # heartbeats, one a second, that a busy worker may miss before it counts as dead
 
 
@@ -175,7 +175,11 @@ def _show(scenario: Any, left: float) -> None:
 
 
 def main() -> None:
-    """Run what standard input asks for. Exit code 0, or 4 with one line on standard error."""
+    """Run what standard input asks for.
+
+    Exit code 0; or 2 for wrong usage and 4 for the rest, with the reason instead of a result: a worker, whose output
+    nobody reads, says it on standard error.
+    """
     settings = Settings.from_plain(json.loads(sys.stdin.readline()))
     logging.disable(logging.WARNING)  # Locust's; what matters is in the result
     interrupted = Event()
@@ -185,14 +189,23 @@ def main() -> None:
         if settings.role == "worker":
             _work(settings, interrupted)
         result = run(settings, interrupted)
+    except BadSettings as error:
+        _fail(settings, REFUSED, str(error))
     except Exception as error:
-        sys.stderr.write(f"{type(error).__name__}: {error}\n")
-        sys.exit(FAILED)
+        _fail(settings, FAILED, f"{type(error).__name__}: {error}")
     if settings.show_progress:
         sys.stderr.write("\r\x1b[K")
     sys.stdout.write(json.dumps(result))
     sys.stdout.flush()
     os._exit(0)  # what is left are greenlets that wait for brokers
+
+
+def _fail(settings: Settings, code: int, text: str) -> NoReturn:
+    if settings.role == "worker":
+        sys.stderr.write(f"{text}\n")
+    else:
+        sys.stdout.write(json.dumps({"failed": text}))
+    sys.exit(code)
 
 
 if __name__ == "__main__":

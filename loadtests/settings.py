@@ -1,6 +1,7 @@
 """What a load run is told. It travels to the load process as JSON, password included, through a pipe only."""
 
 import base64
+import re
 from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any, Literal, Self
@@ -22,7 +23,12 @@ BOUNDS = {
     "prefetch": (1, 65_535), "ramp": (0, 86_400), "connect_rate": (0, 1_000_000), "max_unconfirmed": (0, 32_768),
     "multi_ack": (0, 65_535), "nack_every": (0, 1_000_000), "poll": (0, 60), "keep_alive": (0, 65_535),
     "processes": (1, 256), "consumer_rate": (0, 1_000_000), "max_qos": (0, 2), "expect_workers": (1, 1000),
+    "web_port": (0, 65_535), "metrics_port": (0, 65_535), "master_port": (1, 65_535),
 }  # fmt: skip
+
+
+# A part of queues' names and of topics: no wildcard, and not what brokers keep for themselves.
+PREFIX = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:/-]{0,63}")
 
 
 class BadSettings(ValueError):
@@ -92,6 +98,10 @@ class Settings:
             value = getattr(self, name)
             if not lowest <= value <= highest:
                 raise BadSettings(f"--{name.replace('_', '-')} must be from {lowest} to {highest}, not {value}")
+        if not PREFIX.fullmatch(self.prefix) or self.prefix.startswith("amq."):
+            raise BadSettings(
+                f"--prefix {self.prefix!r}: 64 letters, digits, . _ : / or - at most, a letter or digit first, not amq."
+            )
 
     @property
     def target(self) -> Target:

@@ -18,10 +18,11 @@ was meant to be sent until a consumer has it. Everything that is made on the bro
 \b
 Exit codes:
   0    every threshold holds, and so does what the broker promised
-  1    a threshold is missed; or the broker lost what it had confirmed and nothing explains it (--max-lost N
-       allows N losses), changed messages, delivered what was never sent there, or repeated messages at QoS 2
+  1    a threshold is missed; or the broker lost what it had confirmed and
+       nothing explains it (--max-lost N allows N losses), changed messages,
+       delivered what was never sent there, or repeated messages at QoS 2
        (--max-duplicated N allows N)
-  2    wrong usage
+  2    wrong usage, or the broker refuses a queue or exchange of that kind
   3    a target cannot be reached
   4    internal error
   5    nothing was published

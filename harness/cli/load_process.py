@@ -3,9 +3,10 @@
 import json
 import subprocess
 import sys
-from typing import Any
+from typing import Any, NoReturn
 
-from mqproof.loadtests.settings import Settings
+from mqproof.harness.cli.codes import USAGE
+from mqproof.loadtests.settings import BadSettings, Settings
 
 GRACE = 120.0  # seconds beyond the duration for connecting, draining and removing
 LONGEST = 10 * 86_400.0  # seconds that are waited for; a run that is meant to be longer goes on until Ctrl-C
@@ -19,7 +20,7 @@ class LoadFailed(Exception):
 def run_process(settings: Settings) -> dict[str, Any]:
     """Run the load process. On Ctrl-C it gets the signal, too, and ends by itself with the results so far.
 
-    Raises LoadFailed.
+    Raises BadSettings where the broker or its protocol cannot do what is asked for, and LoadFailed.
     """
     command = [sys.executable, "-m", "mqproof.loadtests.runner"]
     grace = GRACE if settings.role == "local" and not settings.web_port else WORKERS_GRACE
@@ -39,10 +40,18 @@ def run_process(settings: Settings) -> dict[str, Any]:
     if settings.role == "worker" and process.returncode == 0:
         return {}
     if process.returncode != 0 or not output:
-        last = (said or "").strip().splitlines()[-1:] or [f"it ended with {process.returncode} and without a word"]
-        raise LoadFailed(f"the load process failed: {last[0]}")
+        _raise(process.returncode, output, said)
     result: dict[str, Any] = json.loads(output)
     return result
+
+
+def _raise(code: int, output: str, said: str | None) -> NoReturn:
+    """Raise what a load process that failed has told instead of a result, or said before it fell."""
+    if output:
+        told = str(json.loads(output)["failed"])
+        raise BadSettings(told) if code == USAGE else LoadFailed(f"the load process failed: {told}")
+    last = (said or "").strip().splitlines()[-1:] or [f"it ended with {code} and without a word"]
+    raise LoadFailed(f"the load process failed: {last[0]}")
 
 
 def _communicate(process: "subprocess.Popen[str]", text: str, seconds: float | None) -> tuple[str, str]:

@@ -2,8 +2,11 @@
 
 import base64
 import difflib
+import os
 import re
+import socket
 from collections.abc import Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -19,6 +22,7 @@ from mqproof.loadtests.settings import WELCOME_EMAIL, BadSettings, Settings
 
 UNTIL_INTERRUPTED = 30 * 86_400.0  # seconds of --watch without --duration
 LARGEST_TEMPLATE = 16 << 20
+HERE = "127.0.0.1"  # where pages and metrics are served
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,6 +86,7 @@ def read(wishes: Wishes) -> Wishes:
     Settings(scenario, "amqp://localhost", **{**numbers, "trace": "x" if wishes.is_trace else ""})
     wishes.thresholds.check_wording()
     _refuse(scenario, numbers, targets, wishes)
+    _try_to_listen(numbers)
     return replace(wishes, scenario=scenario, targets=targets or ["embedded"], numbers=numbers)
 
 
@@ -127,6 +132,19 @@ def _refuse(scenario: str, numbers: dict[str, Any], targets: list[str], wishes: 
         raise BadSettings("--master, --worker, --web-port, --metrics-port and --stats-url are for one target: name it")
     if numbers["role"] == "worker" and "://" not in targets[0]:
         raise BadSettings("--worker needs the URL that the master has, too: the master does not send passwords")
+
+
+def _try_to_listen(numbers: dict[str, Any]) -> None:
+    """Raise BadSettings where a port that shall be served is not to be had, before anything is started."""
+    served = [("--web-port", HERE, numbers["web_port"]), ("--metrics-port", HERE, numbers["metrics_port"])]
+    served += [("--master-port", "", numbers["master_port"])] if numbers["role"] == "master" else []
+    with ExitStack() as held:
+        for option, host, port in served:
+            try:
+                if port:
+                    held.enter_context(socket.create_server((host, port)))
+            except OSError as error:
+                raise BadSettings(f"{option} {port}: {os.strerror(error.errno or 0)}: name another port") from None
 
 
 def _texts(texts: Texts) -> dict[str, Any]:

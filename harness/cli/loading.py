@@ -3,8 +3,9 @@
 import json
 import math
 import sys
+import tempfile
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from pathlib import Path
 from typing import Any
 
@@ -50,6 +51,8 @@ def _put_load(wishes: Wishes) -> int:
     run = load_run(wishes.out) if is_appended and wishes.out is not None else Run()
     results: list[dict[str, Any]] = []
     with ExitStack() as resources:
+        if wishes.out is not None:
+            _make(wishes.out, resources)
         insecure, ca_file = wishes.numbers["insecure"], wishes.numbers.get("ca_file")
         tls = Tls(Path(ca_file) if ca_file else None, insecure) if insecure or ca_file else None
         targets = open_all(fitting(wishes), resources, tls=tls, password=read_password(wishes.password_file))
@@ -65,6 +68,23 @@ def _put_load(wishes: Wishes) -> int:
             raise
     _write(wishes, run, folder, results, console)
     return _code(wishes, results)
+
+
+def _make(folder: Path, resources: ExitStack) -> None:
+    """Make the run directory before a broker is started; what stays empty is removed. Raises BadRun."""
+    missing = [each for each in (folder, *folder.parents) if not each.exists()]
+    for each in reversed(missing):
+        resources.callback(_remove_empty, each)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        tempfile.TemporaryFile(dir=folder).close()
+    except OSError as error:
+        raise BadRun(f"--out {folder}: {error.strerror}") from None
+
+
+def _remove_empty(folder: Path) -> None:
+    with suppress(OSError):
+        folder.rmdir()
 
 
 def _load_all(

@@ -7,7 +7,7 @@ from mqproof.dissectors.amqp.tables import FRAME_OVERHEAD
 from mqproof.harness.targets.target import Target
 from mqproof.loadtests.engine import kernels
 from mqproof.loadtests.engine.batch import Batch
-from mqproof.loadtests.engine.wire import Broken, Scratch, Wire
+from mqproof.loadtests.engine.wire import Broken, Declined, Scratch, Wire
 
 LARGEST = 131072 - FRAME_OVERHEAD  # octets of a payload: one body frame
 CLOSE_OK = encode(method("connection.close-ok", 0))
@@ -54,7 +54,8 @@ class AmqpWire(Wire):
         while not isinstance(frame := self.answer(), Method):
             pass
         if frame.name != name:
-            raise Broken(f"{name} was expected; {_told(frame)}")
+            kind = Declined if frame.name in CLOSES else Broken
+            raise kind(f"{name} was expected; {_told(frame)}")
         return frame
 
     def check(self, events: Any) -> None:

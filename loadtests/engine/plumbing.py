@@ -11,6 +11,7 @@ from mqproof.loadtests.engine.mqtt import MqttBatch, MqttWire
 from mqproof.loadtests.engine.names import Names
 from mqproof.loadtests.engine.traffic import Traffic
 from mqproof.loadtests.engine.wire import Broken, Scratch
+from mqproof.loadtests.settings import BadSettings
 
 ROWS = 512  # messages of one write
 ROOM = 1 << 18  # octets of one write's rows at most, unless one message is larger
@@ -20,7 +21,7 @@ SMALL = 65536  # octets of a buffer, where there are many connections
 Thing = tuple[str, str]  # queue, exchange or session, and its name
 
 
-class Impossible(ValueError):
+class Impossible(BadSettings):
     """A combination that this protocol or broker cannot do; one line with the reason."""
 
 

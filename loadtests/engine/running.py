@@ -16,8 +16,9 @@ from mqproof.loadtests.engine.names import Names
 from mqproof.loadtests.engine.plumbing import connect
 from mqproof.loadtests.engine.stage import Totals
 from mqproof.loadtests.engine.traffic import Traffic
-from mqproof.loadtests.engine.wire import Broken
+from mqproof.loadtests.engine.wire import Broken, Declined
 from mqproof.loadtests.journal import Journal
+from mqproof.loadtests.settings import BadSettings
 from mqproof.loadtests.watching import Watch
 
 QUIET = 3.0  # seconds without an arrival, after which what is missing is lost
@@ -64,7 +65,7 @@ class Engine:
         self.traffic = traffic
         self._journal.note(pipes.things())
         try:
-            pipes.make()
+            self._make(pipes)
             self.watch.before_open()
             self.crew.open(number, traffic, first, names)
             self.watch.begin_stage(pipes, connections_of(traffic))
@@ -77,6 +78,12 @@ class Engine:
         finally:
             self.watch.end_stage()
             self._remove(pipes)
+
+    def _make(self, pipes: Pipes) -> None:
+        try:
+            pipes.make()
+        except Declined as error:
+            raise BadSettings(f"{self.target.redacted_url} declines what is asked for: {error}") from None
 
     def _remove(self, pipes: Pipes) -> None:
         """Remove everything; what cannot be removed now stays in the journal, for the next start."""

@@ -21,6 +21,10 @@ class Broken(Exception):
     """A connection is of no more use; one line that says at which step and why."""
 
 
+class Declined(Broken):
+    """The broker answered by closing the channel or the connection: it will not do what was asked."""
+
+
 class Scratch:
     """What walks write into; greenlets share it, because none yields between a walk and the use of its results."""
 

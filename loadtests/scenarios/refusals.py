@@ -4,6 +4,7 @@ from collections.abc import Callable
 
 from mqproof.loadtests.settings import BadSettings, Settings
 
+EXCHANGES = ("direct", "fanout", "topic", "headers")  # AMQP 0-9-1 section 3.1.3
 Rule = tuple[Callable[[Settings], object], str]
 MQTT: list[Rule] = [  # what MQTT does not have
     (lambda s: s.queue_type or s.persistent,
@@ -27,6 +28,9 @@ AMQP: list[Rule] = [
      "a quorum queue keeps every message on disk: delivery_mode=1 means nothing there"),
     (lambda s: s.queue_type == "stream",
      "--queue-type stream: a stream keeps what was consumed, so that the ledger could not tell a loss"),
+    (lambda s: s.queue_type not in ("", "classic", "quorum", "stream"), "--queue-type is classic or quorum"),
+    (lambda s: s.exchange not in ("", *EXCHANGES) and not s.exchange.startswith("x-"),
+     f"--exchange is {', '.join(EXCHANGES)}, or a type of the broker's own that begins with x-"),
 ]  # fmt: skip
 BOTH: list[Rule] = [
     (lambda s: s.mqtt_version not in ("", "3.1.1", "5.0"), "--mqtt-version is 3.1.1 or 5.0"),

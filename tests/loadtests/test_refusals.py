@@ -1,7 +1,9 @@
 """What cannot be meant is refused with the reason before anything is made, and each rule is tried."""
 
+import socket
 import subprocess
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -29,6 +31,8 @@ CASES: list[tuple[str, dict[str, Any], str]] = [
     (AMQP, {"max_unconfirmed": 5, "confirm": False}, "--max-unconfirmed needs --confirm"),
     (AMQP, {"queue_type": "quorum", "properties": {"delivery_mode": 1}}, "a quorum queue keeps every message"),
     (AMQP, {"queue_type": "stream"}, "a stream keeps what was consumed"),
+    (AMQP, {"queue_type": "quorom"}, "--queue-type is classic or quorum"),
+    (AMQP, {"exchange": "tpoic"}, "--exchange is direct, fanout, topic, headers, or a type"),
     (MQTT, {"mqtt_version": "4"}, "--mqtt-version is 3.1.1 or 5.0"),
     (AMQP, {"work": 0.1, "consumer_rate": 5.0}, "--work and --consumer-rate contradict"),
     (AMQP, {"ramp": 1.0}, "--ramp needs --rate"),
@@ -77,6 +81,11 @@ def test_what_nobody_asked_for_is_not_refused(url: str) -> None:
         (("--master", "--worker"), "contradict each other"),
         (("--processes", "2", "--master"), "choose one"),
         (("--duration", "0"), "--duration must be from 0.1"),
+        (("--web-port", "99999999"), "--web-port must be from 0 to 65535"),
+        (("--metrics-port", "-1"), "--metrics-port must be from 0 to 65535"),
+        (("--prefix", "a/b#+"), "--prefix 'a/b#+'"),
+        (("--prefix", "amq.mine"), "--prefix 'amq.mine'"),
+        (("--out", "/proc/nowhere/run"), "--out /proc/nowhere/run: "),
     ],
 )
 def test_nonsense_is_one_line_and_exit_code_2(
@@ -84,6 +93,44 @@ def test_nonsense_is_one_line_and_exit_code_2(
 ) -> None:
     done = mqproof("load", "throughput", "embedded-amqp", *options)
     assert (done.returncode, done.stdout) == (2, "")
+    assert words in done.stderr
+    assert len(done.stderr.splitlines()) == 1
+
+
+@pytest.mark.parametrize("option", ["--web-port", "--metrics-port"])
+def test_a_port_that_is_taken_is_one_line_before_anything_is_started(
+    option: str, mqproof_here: Callable[..., "subprocess.CompletedProcess[str]"]
+) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        done = mqproof_here("load", "throughput", "embedded-amqp", option, port)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr == f"mqproof: {option} {port}: Address already in use: name another port\n"
+
+
+def test_a_run_directory_that_stays_empty_is_not_left_behind(
+    mqproof_here: Callable[..., "subprocess.CompletedProcess[str]"], tmp_path: Path
+) -> None:
+    done = mqproof_here("load", "throughput", "amqp://127.0.0.1:1", "--out", tmp_path / "some" / "run")
+    assert done.returncode == 3, done.stderr
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.whole_run
+@pytest.mark.parametrize(
+    ("target", "options", "words"),
+    [
+        ("embedded-amqp", ("--exchange", "x-nonsense"), "declines what is asked for: "),
+        ("embedded-mqtt", ("--exchange", "topic"), "--queue-argument and --exchange are AMQP's"),
+        ("embedded-amqp", ("--payload", "200000"), "the engine sends at most"),
+    ],
+)
+def test_what_only_the_broker_or_its_protocol_can_refuse_is_wrong_usage_too(
+    target: str, options: tuple[str, ...], words: str, mqproof: Callable[..., "subprocess.CompletedProcess[str]"],
+    tmp_path: Path,
+) -> None:  # fmt: skip
+    done = mqproof("load", "throughput", target, "--rate", "10", "--duration", "1", *options, "--out", tmp_path)
+    assert done.returncode == 2, done.stderr
     assert words in done.stderr
     assert len(done.stderr.splitlines()) == 1
 
