@@ -37,6 +37,8 @@ BOTH: list[Rule] = [
     (lambda s: s.work and s.consumer_rate, "--work and --consumer-rate contradict each other: choose one"),
     (lambda s: s.ramp and not s.rate and not s.schedule, "--ramp needs --rate: it says what the rate grows to"),
     (lambda s: s.schedule and s.scenario == "traffic-spike", "traffic-spike has a schedule of its own"),
+    (lambda s: s.scenario == "traffic-spike" and not s.rate,
+     "traffic-spike needs a --rate above 0: its spike is ten times as much"),
     (lambda s: s.sizes and s.payload != 256 and s.payload not in s.sizes, "--payload and --sizes: choose one"),
     (lambda s: s.trace and (s.processes > 1 or s.role != "local"),
      "--trace needs all arrivals in one process: not with --processes or --master"),

@@ -37,6 +37,7 @@ CASES: list[tuple[str, dict[str, Any], str]] = [
     (AMQP, {"work": 0.1, "consumer_rate": 5.0}, "--work and --consumer-rate contradict"),
     (AMQP, {"ramp": 1.0}, "--ramp needs --rate"),
     (AMQP, {"scenario": "traffic-spike", "schedule": [[1.0, 5.0]]}, "traffic-spike has a schedule of its own"),
+    (AMQP, {"scenario": "traffic-spike", "rate": 0.0}, "traffic-spike needs a --rate above 0"),
     (AMQP, {"sizes": [100, 200], "payload": 300}, "--payload and --sizes"),
     (AMQP, {"trace": "x", "processes": 2}, "--trace needs all arrivals in one process"),
 ]
