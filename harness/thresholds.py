@@ -1,5 +1,6 @@
 """Thresholds on a load's result, and what a broker promises without any: a value that was not measured never passes."""
 
+import math
 import re
 from dataclasses import dataclass
 from typing import Any
@@ -25,6 +26,10 @@ class Thresholds:
         """Raise BadThreshold where a bound cannot be read."""
         if self.max_p99:
             microseconds(self.max_p99)
+        for name in ("max_lost", "min_rate", "max_duplicated"):
+            bound = getattr(self, name)
+            if bound is not None and not 0 <= bound < math.inf:
+                raise BadThreshold(f"--{name.replace('_', '-')} {bound}: say a number, 0 or more")
 
     def check(self, result: dict[str, Any]) -> list[dict[str, Any]]:
         """Return one row per bound, and per broken promise: ``rule``, ``value``, ``bound``, ``passes``.

@@ -11,6 +11,7 @@ LEDGER = ("lost", "duplicated", "reordered", "corrupted", "unexpected")
 
 def show(entry: dict[str, Any], console: Console, trace: str = "") -> None:
     """Print one target's result; ``trace``: the folder where every message's fate stands, if it was asked for."""
+    console.print(f"{entry['target']}: {entry['scenario']}", style="bold", soft_wrap=True)
     latencies = Table("latency in ms", box=None)
     for name in ("p50", "p90", "p99", "p99.9", "max"):
         latencies.add_column(name, justify="right")

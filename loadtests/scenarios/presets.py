@@ -35,7 +35,8 @@ def preset(name: str, scale: float = 1.0) -> tuple[str, dict[str, Any]] | None:
     if match[1] == "fanout":
         workers = _whole(subscribers)
         return "fan-out", {**common, "workers": workers, "rate": rate / workers}
-    return "shared-subscription", {**common, "users": _whole(publishers), "workers": _whole(subscribers), "rate": rate}
+    sharing = max(2, _whole(subscribers))  # of one alone nothing is shared
+    return "shared-subscription", {**common, "users": _whole(publishers), "workers": sharing, "rate": rate}
 
 
 def _scaled(text: str, scale: float) -> float:

@@ -3,7 +3,7 @@
 from typing import Any
 
 import pytest
-from mqproof.harness.thresholds import EXACTLY_ONCE, Thresholds
+from mqproof.harness.thresholds import EXACTLY_ONCE, BadThreshold, Thresholds
 
 KEPT = {"lost": 0, "duplicated": 0, "corrupted": 0, "unexpected": 0, "confirmed_lost": 0}
 
@@ -57,3 +57,9 @@ def test_bounds_on_time_and_rate() -> None:
         "p99 (us)": 900, "delivery rate (msg/s)": 50.0,
     }  # fmt: skip
     assert broken(result(), Thresholds(max_p99="0.9ms", min_rate=50.0)) == {}
+
+
+@pytest.mark.parametrize("bound", [{"max_lost": -1}, {"max_duplicated": -3}, {"min_rate": float("nan")}])
+def test_a_bound_that_nothing_can_keep_is_refused(bound: dict[str, Any]) -> None:
+    with pytest.raises(BadThreshold, match="0 or more"):
+        Thresholds(**bound).check_wording()

@@ -140,7 +140,7 @@ def test_benchmarks_by_name_mean_the_numbers_in_their_names() -> None:
     assert preset("p2p-1K-1K-1K-1K") == ("p2p", {"payload": 28, "qos": 1, "users": 1000, "rate": 1000})
     assert preset("fanout-1-1k-1-1K") == ("fan-out", {"payload": 28, "qos": 1, "workers": 1000, "rate": 1.0})
     assert preset("sharedsub-1K-5-1K-1K", 0.1) == (
-        "shared-subscription", {"payload": 28, "qos": 1, "users": 100, "workers": 1, "rate": 100.0},
+        "shared-subscription", {"payload": 28, "qos": 1, "users": 100, "workers": 2, "rate": 100.0},
     )  # fmt: skip
     assert preset("conn-tcp-10k-100") == (
         "idle-connections", {"payload": 28, "qos": 0, "users": 10_000, "connect_rate": 100},
