@@ -16,6 +16,14 @@ KNOWN: tuple[tuple[str, str, str, str], ...] = (
         "mosquitto", "fill", "confirmed-lost",
         "mosquitto drops what exceeds max_queued_messages for an absent subscriber, and acknowledges it all the same",
     ),
+    *(
+        (
+            "mosquitto", disruption, "duplicated",
+            "mosquitto sends PUBLISH again for which it has PUBREC (MQTT-4.3.3-1) where two connections of a client "
+            "end in quick succession: a PUBREL that it could not send again on the second turns into PUBLISH",
+        )
+        for disruption in ("cut", "partition", "pause")
+    ),
     (
         "rabbitmq", "kill", "queue-lost",
         "Mnesia, where RabbitMQ 3 keeps its queues, writes down that a declaration is committed some time after "

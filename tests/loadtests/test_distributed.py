@@ -88,17 +88,14 @@ def test_messages_of_a_worker_that_died_are_not_lost_by_the_broker(mosquitto: Lo
     written = ("--json", str(tmp_path / "result"), "--out", str(tmp_path))
     command = [*MQPROOF, mosquitto.target("mqtt").url, *arguments, *written]
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
-        killed = None
-        until = time.monotonic() + 60
-        while killed is None and time.monotonic() < until:
-            for connection in psutil.net_connections("tcp"):
-                if connection.raddr and connection.raddr[1] == mosquitto.target("mqtt").port and connection.pid:
-                    mine = [each for each in _safely(process) if each.pid == connection.pid]
-                    killed = mine[0] if mine else None
+        connected: list[psutil.Process] = []
+        while not connected and process.poll() is None:
+            talking = _connected_to(mosquitto.target("mqtt").port)
+            connected = [worker for worker in _safely(process) if worker.pid in talking]
             time.sleep(0.1)  # noqa: TID251 - polls what no event tells
-        assert killed is not None
+        assert connected, process.communicate(timeout=60)
         time.sleep(1.5)  # noqa: TID251 - lets it publish for a while
-        killed.kill()
+        connected[0].kill()
         process.communicate(timeout=120)
     result = json.loads((tmp_path / "result").read_text())
     assert len(result["workers"]["lost"]) == 1
@@ -106,6 +103,11 @@ def test_messages_of_a_worker_that_died_are_not_lost_by_the_broker(mosquitto: Lo
     assert set(result["ledger"]["lost_by_cause"]) <= {WORKER_DIED}
     assert result["ledger"]["unexpected"] == 0
     assert result["metrics"]["delivered"] > 500
+
+
+def _connected_to(port: int) -> set[int | None]:
+    """Return the processes that have a connection to a port."""
+    return {each.pid for each in psutil.net_connections("tcp") if each.raddr and each.raddr[1] == port}
 
 
 def _safely(process: "subprocess.Popen[str]") -> list[psutil.Process]:

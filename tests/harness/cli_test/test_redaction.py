@@ -3,6 +3,7 @@
 import base64
 import gzip
 import os
+import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -125,7 +126,7 @@ def _run_own_test(made: Made, url: str) -> None:
     with record([planned.with_(name="t")], made.folder / "own-captures") as recording:
         made.run("own", sys.executable, "-m", "pytest", "-p", "no:cacheprovider", "--alluredir", "own/allure-results",
                  "source/test_own.py", "--broker", recording.targets[0].url, "--mqproof-run", "own")  # fmt: skip
-    (made.folder / "source" / "test_own.py").unlink()  # it is no artifact, and holds the password
+    shutil.rmtree(made.folder / "source")  # it is no artifact, and holds the password, as does its bytecode
 
 
 def forms(password: str) -> set[bytes]:
