@@ -92,8 +92,6 @@ def _create_runner(settings: Settings, environment: Environment, interrupted: Ev
     environment.create_master_runner(host, port)
     if is_here:
         workers += hosting.spawn_workers(settings, port)
-    elif settings.show_progress:
-        sys.stderr.write(f"waiting for {settings.expect_workers} workers on port {port}\n")
     hosting.await_workers(environment, settings.processes if is_here else settings.expect_workers, interrupted)
 
 

@@ -10,18 +10,24 @@ from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 from mqproof.dissectors.amqp.codec import Unencodable, content, encode
 from mqproof.dissectors.amqp.tables import PROPERTIES
 from mqproof.harness.targets.drivers import DRIVERS
+from mqproof.harness.targets.opening import protocols_of
 from mqproof.harness.targets.target import redact
 from mqproof.harness.thresholds import Thresholds
 from mqproof.loadtests.scenarios.catalogue import WATCH, WORKLOAD, names, scenario_of, with_defaults
 from mqproof.loadtests.scenarios.presets import EXAMPLES, preset
+from mqproof.loadtests.scenarios.unused import unused
 from mqproof.loadtests.settings import WELCOME_EMAIL, BadSettings, Settings
 
 UNTIL_INTERRUPTED = 30 * 86_400.0  # seconds of --watch without --duration
 LARGEST_TEMPLATE = 16 << 20
+UNSAID = {  # what options are that nobody gave, where that is not None
+    "confirm": True, "persistent": False, "shared": False, "queue_type": "", "exchange": "", "mqtt_version": "",
+}  # fmt: skip
 HERE = "127.0.0.1"  # where pages and metrics are served
 
 
@@ -54,6 +60,7 @@ class Wishes:
     is_watch: bool = False
     is_trace: bool = False
     is_both: bool = False
+    unused: Sequence[str] = ()  # what the scenario has no use for
 
     @property
     def name(self) -> str:
@@ -77,17 +84,31 @@ def read(wishes: Wishes) -> Wishes:
         raise BadSettings("--master and --worker contradict each other: choose one")
     scenario, preset_numbers = (own, {}) if own else _scenario(str(scenario), wishes.scale)
     given = {key: value for key, value in wishes.numbers.items() if value is not None}
-    numbers = with_defaults(scenario, preset_numbers | given | _texts(wishes.texts))
-    if wishes.workload:
-        numbers["workload"] = {"name": wishes.workload}
-    if wishes.is_watch and "duration" not in given:
-        numbers["duration"] = UNTIL_INTERRUPTED
-    numbers.setdefault("duration", 10.0)
+    _refuse_two_ways(given, wishes)
+    given |= _texts(wishes.texts)
+    numbers = _numbers(scenario, preset_numbers | given, wishes)
     Settings(scenario, "amqp://localhost", **{**numbers, "trace": "x" if wishes.is_trace else ""})
     wishes.thresholds.check_wording()
     _refuse(scenario, numbers, targets, wishes)
     _try_to_listen(numbers)
-    return replace(wishes, scenario=scenario, targets=targets or ["embedded"], numbers=numbers)
+    targets = targets or ["embedded"]
+    useless = unused(
+        scenario, numbers,
+        given=[name for name, value in given.items() if value != UNSAID.get(name)],
+        protocols={protocol for word in targets for protocol in protocols_of(word)},
+    )  # fmt: skip
+    used = {key: value for key, value in given.items() if key not in useless}
+    numbers = _numbers(scenario, preset_numbers | used, wishes)
+    return replace(wishes, scenario=scenario, targets=targets, numbers=numbers, unused=useless)
+
+
+def _numbers(scenario: str, given: dict[str, Any], wishes: Wishes) -> dict[str, Any]:
+    """Return the settings in numbers, with the scenario's own where nothing is given."""
+    numbers = with_defaults(scenario, given)
+    if wishes.workload:
+        numbers["workload"] = {"name": wishes.workload}
+    numbers.setdefault("duration", UNTIL_INTERRUPTED if wishes.is_watch else 10.0)
+    return numbers
 
 
 def fitting(wishes: Wishes) -> list[str]:
@@ -115,6 +136,16 @@ def _scenario(name: str, scale: float) -> tuple[str, dict[str, Any]]:
     raise BadSettings(f"no scenario is called {name!r}: {hint}")
 
 
+def _refuse_two_ways(given: dict[str, Any], wishes: Wishes) -> None:
+    """Raise BadSettings where one thing is said in two ways. ``given``: before the texts are read."""
+    if wishes.texts.variable_rate and (found := [name for name in ("rate", "duration") if name in given]):
+        raise BadSettings(f"--variable-rate says at what rate and how long: leave out --{' and --'.join(found)}")
+    if wishes.texts.sizes and "payload" in given:
+        raise BadSettings("--payload and --sizes: choose one")
+    if wishes.scale != 1 and preset(str(wishes.scenario)) is None:
+        raise BadSettings(f"--scale is for benchmarks with numbers in their names: {', '.join(EXAMPLES)}")
+
+
 def _refuse(scenario: str, numbers: dict[str, Any], targets: list[str], wishes: Wishes) -> None:
     for word in targets:
         if word.startswith(("ws://", "wss://")):
@@ -127,6 +158,9 @@ def _refuse(scenario: str, numbers: dict[str, Any], targets: list[str], wishes: 
         )
     if numbers.get("processes", 1) > 1 and numbers["role"] != "local":
         raise BadSettings("--processes makes workers here, --master and --worker are for several machines: choose one")
+    if numbers["stats_url"] and urlsplit(numbers["stats_url"]).scheme not in ("http", "https"):
+        url = redact(numbers["stats_url"])
+        raise BadSettings(f"--stats-url {url!r}: write the http:// URL of RabbitMQ's management or of metrics")
     is_one = numbers["role"] != "local" or numbers["web_port"] or numbers["metrics_port"] or numbers["stats_url"]
     if is_one and len(targets) != 1:
         raise BadSettings("--master, --worker, --web-port, --metrics-port and --stats-url are for one target: name it")

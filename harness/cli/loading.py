@@ -22,6 +22,7 @@ from mqproof.harness.targets.target import BadTarget, Target, Tls
 from mqproof.harness.thresholds import BadThreshold
 from mqproof.harness.workload import BadWorkload
 from mqproof.loadtests.scenarios.catalogue import WATCH
+from mqproof.loadtests.scenarios.unused import spelt
 from mqproof.loadtests.scenarios.weight import heaviness, things_to_make
 from mqproof.loadtests.settings import BadSettings, Settings
 from rich.console import Console
@@ -46,6 +47,8 @@ def put_load(wishes: Wishes) -> int:
 
 def _put_load(wishes: Wishes) -> int:
     wishes = read(wishes)
+    for name in wishes.unused:
+        sys.stderr.write(f"mqproof: {wishes.name} has no use for {spelt(name)}: it goes on without\n")
     console = Console(highlight=False, stderr=wishes.json_out == "-")
     is_appended = wishes.out is not None and (wishes.out / "run.json").exists()
     run = load_run(wishes.out) if is_appended and wishes.out is not None else Run()
@@ -153,6 +156,11 @@ def _preflight(wishes: Wishes, target: Target, settings: Settings, console: Cons
         f"connections; {things_to_make(settings)} with the prefix {settings.prefix}, removed afterwards",
         soft_wrap=True,
     )
+    if settings.connect_rate:
+        seconds = connections / settings.connect_rate
+        console.print(f"connecting at {settings.connect_rate:g} a second takes {seconds:.0f} s before that")
+    if settings.role == "master":
+        console.print(f"waiting for {settings.expect_workers} workers on port {settings.master_port}")
     is_heavy = rate > GENTLE_RATE or connections > GENTLE_USERS
     if is_heavy and not wishes.is_allowed and target.host not in LOCAL:
         raise BadSettings(

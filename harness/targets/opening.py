@@ -69,6 +69,12 @@ def plan(word: str, *, tls: Tls | None = None, password: str | None = None) -> T
     )
 
 
+def protocols_of(word: str) -> tuple[str, ...]:
+    """Return which protocols the targets speak that ``word`` means. Raises BadTarget."""
+    planned = plan(word)
+    return (planned.protocol,) if isinstance(planned, Target) else planned[1]
+
+
 def read_password(file: Path | None = None) -> str | None:
     """Return the password that stands in ``file`` (its first line), else in MQPROOF_PASSWORD. Raises BadTarget."""
     if file is None:

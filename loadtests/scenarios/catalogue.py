@@ -152,16 +152,15 @@ def durability_cost(settings: Settings) -> list[Traffic]:
         windows = {qos: settings.window or window for qos, window in CAREFUL.items() if qos <= settings.max_qos}
         share = 1 / len(windows)
         return [base(settings, f"QoS {qos}", share).with_(qos=qos, window=window) for qos, window in windows.items()]
-    stages = [
-        base(settings, "nothing", 1 / 4).with_(confirm=False),
-        base(settings, "confirms", 1 / 4),
-        base(settings, "confirms, persistent", 1 / 4).with_(persistent=True, durable=True),
-    ]
-    if "rabbitmq" in settings.product.lower():
-        stages.append(
-            base(settings, "confirms, quorum queue", 1 / 4).with_(persistent=True, durable=True, queue_type="quorum")
-        )
-    return stages
+    kept: dict[str, Any] = {"persistent": True, "durable": True}
+    guarantees: dict[str, dict[str, Any]] = {
+        "nothing": {"confirm": False}, "confirms": {}, "confirms, persistent": kept,
+        "confirms, quorum queue": {**kept, "queue_type": "quorum"},
+    }  # fmt: skip
+    if "rabbitmq" not in settings.product.lower():
+        del guarantees["confirms, quorum queue"]
+    nothing = {"confirm": True, "persistent": False, "durable": False, "queue_type": ""}  # what the settings say apart
+    return [base(settings, label, 1 / 4).with_(**nothing | guarantee) for label, guarantee in guarantees.items()]
 
 
 def fleet_tracker(settings: Settings) -> list[Traffic]:
@@ -259,6 +258,8 @@ def scenario_of(name: str) -> Scenario:
 def with_defaults(name: str, given: dict[str, Any]) -> dict[str, Any]:
     """Return the settings that a scenario has where the user says nothing (None)."""
     defaults = WELCOME if name == WELCOME_EMAIL else ENGINE_DEFAULTS | scenario_of(name).defaults
+    if given.get("consumer_rate"):
+        defaults = defaults | {"work": 0.0}  # two ways to say how fast a consumer is
     return defaults | {key: value for key, value in given.items() if value is not None}
 
 

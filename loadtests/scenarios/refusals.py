@@ -40,6 +40,8 @@ BOTH: list[Rule] = [
     (lambda s: s.scenario == "traffic-spike" and not s.rate,
      "traffic-spike needs a --rate above 0: its spike is ten times as much"),
     (lambda s: s.sizes and s.payload != 256 and s.payload not in s.sizes, "--payload and --sizes: choose one"),
+    (lambda s: not s.requeue and not s.nack_every,
+     "--discard says what becomes of messages that --nack-every refuses: give that, too"),
     (lambda s: s.trace and (s.processes > 1 or s.role != "local"),
      "--trace needs all arrivals in one process: not with --processes or --master"),
 ]  # fmt: skip

@@ -168,8 +168,9 @@ def test_hosts_whose_clocks_differ(hosts: list[str], tmp_path: Path) -> None:
             running.append(subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True))
             if len(running) == 1:
                 assert any(line.endswith(" running\n") for line in running[0].stderr)  # it says so when it listens
-        _, said = running[1].communicate(timeout=120)
+        shown, said = running[1].communicate(timeout=120)
         assert running[1].returncode == 0, said
+        assert "waiting for 2 workers on port 25557" in shown
         assert [process.wait(timeout=60) for process in running[2:]] == [0, 0]
     finally:
         for process in running:

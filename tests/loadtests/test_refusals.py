@@ -1,16 +1,18 @@
 """What cannot be meant is refused with the reason before anything is made, and each rule is tried."""
 
+import json
 import socket
 import subprocess
 from collections.abc import Callable
+from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
 import pytest
-from mqproof.loadtests.scenarios import refusals
+from mqproof.loadtests.scenarios import refusals, unused
 from mqproof.loadtests.scenarios.catalogue import with_defaults
 from mqproof.loadtests.scenarios.presets import EXAMPLES, preset
-from mqproof.loadtests.settings import BadSettings, Settings
+from mqproof.loadtests.settings import HIDDEN, BadSettings, Settings
 
 AMQP, MQTT = "amqp://localhost", "mqtt://localhost"
 CASES: list[tuple[str, dict[str, Any], str]] = [
@@ -38,6 +40,7 @@ CASES: list[tuple[str, dict[str, Any], str]] = [
     (AMQP, {"ramp": 1.0}, "--ramp needs --rate"),
     (AMQP, {"scenario": "traffic-spike", "schedule": [[1.0, 5.0]]}, "traffic-spike has a schedule of its own"),
     (AMQP, {"scenario": "traffic-spike", "rate": 0.0}, "traffic-spike needs a --rate above 0"),
+    (AMQP, {"requeue": False}, "--discard says what becomes of messages that --nack-every refuses"),
     (AMQP, {"sizes": [100, 200], "payload": 300}, "--payload and --sizes"),
     (AMQP, {"trace": "x", "processes": 2}, "--trace needs all arrivals in one process"),
 ]
@@ -59,6 +62,54 @@ def test_every_rule_is_tried() -> None:
     rules = [*refusals.MQTT, *refusals.AMQP, *refusals.BOTH]
     assert [reason for _, reason in rules if not any(reason.startswith(words[:20]) or words in reason
                                                      for *_, words in CASES)] == []  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("scenario", "protocols", "given", "expected"),
+    [
+        ("throughput", ["amqp"], {"qos": 2, "workers": 3}, ["qos"]),
+        ("throughput", ["amqp", "mqtt"], {"qos": 2, "prefetch": 3}, []),
+        ("throughput", ["mqtt"], {"confirm": False, "prefetch": 3, "window": 5}, ["confirm", "prefetch"]),
+        ("throughput", ["amqp"], {"rate": 5.0, "window": 5}, ["window"]),
+        ("throughput", ["amqp"], {"queues": 3, "workers": 2}, ["workers"]),
+        ("fan-out", ["mqtt"], {"users": 3, "workers": 3, "qos": 1}, ["users"]),
+        ("alerts-qos1", ["mqtt"], {"qos": 0, "rate": 5.0}, ["qos"]),
+        ("home-telemetry", ["amqp"], {"workers": 3, "exchange": "topic", "users": 5}, ["workers", "exchange"]),
+        ("idle-connections", ["mqtt"], {"rate": 5.0, "users": 5, "connect_rate": 9.0}, ["rate"]),
+        ("durability-cost", ["amqp"], {"persistent": True, "confirm": False, "payload": 99}, ["persistent", "confirm"]),
+        ("scale-out", ["amqp"], {"consumer_rate": 5.0}, []),
+        ("scale-out", ["amqp"], {"work": 0.1}, []),
+        ("watch", ["mqtt"], {"workers": 3, "rate": 5.0}, ["workers"]),
+        ("welcome-email", ["mqtt"], {"queues": 3, "users": 3, "qos": 2, "prefetch": 3}, ["queues", "prefetch"]),
+    ],
+)
+def test_an_option_that_changes_nothing_is_named(
+    scenario: str, protocols: list[str], given: dict[str, Any], expected: list[str]
+) -> None:
+    assert unused.unused(scenario, with_defaults(scenario, given), given, protocols) == expected
+
+
+def test_whatever_describes_traffic_is_tried() -> None:
+    about_the_run = {
+        "scenario", "url", "duration", "requeue", "processes", "workload", "max_qos", "product", "capabilities",
+        "prefix", "insecure",
+    } | HIDDEN - {"template"}  # fmt: skip
+    assert {entry.name for entry in fields(Settings)} - about_the_run == set(unused.TRIED)
+
+
+def test_an_option_without_use_is_said_and_left_out_of_the_result(
+    mqproof_here: Callable[..., "subprocess.CompletedProcess[str]"], tmp_path: Path
+) -> None:
+    done = mqproof_here("load", "fan-out", "embedded-mqtt", "--users", "3", "--workers", "2", "--rate", "20",
+                        "--queues", "2", "--duration", "0.5", "--connect-rate", "30",
+                        "--out", tmp_path)  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    assert "connecting at 30 a second takes 0 s before that" in done.stdout
+    assert done.stderr.splitlines() == [
+        f"mqproof: fan-out has no use for {option}: it goes on without" for option in ("--users", "--queues")
+    ]
+    (entry,) = json.loads((tmp_path / "run.json").read_text())["loads"]
+    assert (entry["settings"]["workers"], entry["settings"]["users"]) == (2, 2)
 
 
 @pytest.mark.parametrize("url", [AMQP, MQTT])
@@ -87,6 +138,12 @@ def test_what_nobody_asked_for_is_not_refused(url: str) -> None:
         (("--prefix", "a/b#+"), "--prefix 'a/b#+'"),
         (("--prefix", "amq.mine"), "--prefix 'amq.mine'"),
         (("--out", "/proc/nowhere/run"), "--out /proc/nowhere/run: "),
+        (("--variable-rate", "10:1", "--rate", "5"), "--variable-rate says at what rate and how long: leave out"),
+        (("--variable-rate", "10:1", "--duration", "5"), "leave out --duration"),
+        (("--sizes", "100,200", "--payload", "100"), "--payload and --sizes: choose one"),
+        (("--scale", "0.1"), "--scale is for benchmarks with numbers in their names: p2p-1K-1K-1K-1K"),
+        (("--stats-url", "nonsense"), "--stats-url 'nonsense': write the http:// URL"),
+        (("--stats-url", "ftp://me:secret@host"), "--stats-url 'ftp://me:***@host': write"),
     ],
 )
 def test_nonsense_is_one_line_and_exit_code_2(
