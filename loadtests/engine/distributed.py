@@ -168,7 +168,7 @@ class DistributedCrew:
         for worker in alive:
             total.add(worker.totals)
         traffic = self._traffic
-        if traffic is not None and not traffic.rate and len(alive) > 1:
+        if traffic is not None and not traffic.is_paced and len(alive) > 1:
             copies = traffic.routes if traffic.pattern == "fan" else 1
             for worker in alive:
                 mine = worker.totals

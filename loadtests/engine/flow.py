@@ -109,7 +109,7 @@ class Flow:
     def run(self, table: Timetable) -> None:
         """Publish until the end of the timetable; a connection that ends is opened again."""
         self._table = table
-        is_paced = any(rate for _, rate in self.stage.traffic.phases)
+        is_paced = self.stage.traffic.is_paced
         again = time.monotonic() + self.stage.traffic.reconnect if self.stage.traffic.reconnect else float("inf")
         late = Awake()
         while not self.stage.ended.is_set() and late.seconds() < LATE:

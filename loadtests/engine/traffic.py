@@ -19,7 +19,7 @@ DISCARDING = ("x-max-length", "x-max-length-bytes", "x-message-ttl", "x-expires"
 class Traffic:
     """One stage. Rates in messages per second of all publishers together, 0: as fast as it goes; times in seconds.
 
-    ``schedule``: (seconds, rate) one after the other, instead of ``rate``. ``window``: messages in flight at most when
+    ``schedule``: (seconds, rate) one after the other, instead of ``rate``; 0 among others is a pause. ``window``: messages in flight at most when
     there is no rate, of all publishers together. ``work``: how long a consumer is busy with each message. ``crash``: a
     consumer is cut off without a word so often (0: never); ``reconnect``: a publisher.
     """
@@ -114,6 +114,11 @@ class Traffic:
         step = min(self.ramp, seconds) / RAMP_STEPS
         stair = [(step, rate * (index + 0.5) / RAMP_STEPS) for index in range(RAMP_STEPS)]
         return (*stair, (seconds - step * RAMP_STEPS, rate), *phases[1:])
+
+    @property
+    def is_paced(self) -> bool:
+        """Whether a rate says when messages are due; a phase of rate 0 is then a pause."""
+        return any(rate for _, rate in self.phases)
 
     @property
     def lasts(self) -> float:

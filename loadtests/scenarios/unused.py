@@ -52,7 +52,7 @@ def _is_used(name: str, settings: Settings) -> bool:
     alone = replace(settings, work=0.0, consumer_rate=0.0) if name in ("work", "consumer_rate") else settings
     first, second = (_kinds(replace(alone, **{name: value})) for value in TRIED[name])
     if name == "window":
-        return any(not kind.fleet and not all(rate for _, rate in kind.phases) for kind in first)
+        return any(not kind.fleet and not kind.is_paced for kind in first)
     return first != second
 
 

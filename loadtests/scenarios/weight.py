@@ -3,6 +3,7 @@
 import math
 
 from mqproof.loadtests.engine.group import connections_of
+from mqproof.loadtests.engine.traffic import Traffic
 from mqproof.loadtests.scenarios.catalogue import stages_of
 from mqproof.loadtests.settings import WELCOME_EMAIL, Settings
 
@@ -13,10 +14,15 @@ def heaviness(settings: Settings) -> tuple[float, int]:
         return settings.users * settings.rate, settings.users + settings.workers
     rates, connections = [], []
     for stage in stages_of(settings):
-        kinds = (stage, *stage.beside)
-        rates.append(sum(max(rate or (0.0 if kind.fleet else math.inf) for _, rate in kind.phases) for kind in kinds))
+        rates.append(sum(map(_highest, (stage, *stage.beside))))
         connections.append(connections_of(stage))
     return max(rates), max(connections)
+
+
+def _highest(kind: Traffic) -> float:
+    """Return the highest rate of one kind of traffic, messages per second."""
+    is_bounded = kind.fleet or kind.is_paced
+    return max(rate for _, rate in kind.phases) if is_bounded else math.inf
 
 
 def things_to_make(settings: Settings) -> str:
