@@ -19,9 +19,9 @@ DISCARDING = ("x-max-length", "x-max-length-bytes", "x-message-ttl", "x-expires"
 class Traffic:
     """One stage. Rates in messages per second of all publishers together, 0: as fast as it goes; times in seconds.
 
-    ``schedule``: (seconds, rate) one after the other, instead of ``rate``; 0 among others is a pause. ``window``: messages in flight at most when
-    there is no rate, of all publishers together. ``work``: how long a consumer is busy with each message. ``crash``: a
-    consumer is cut off without a word so often (0: never); ``reconnect``: a publisher.
+    ``schedule``: (seconds, rate) one after the other, instead of ``rate``; 0 among others is a pause. ``window``:
+    messages in flight at most when there is no rate, of all publishers together. ``work``: how long a consumer is busy
+    with each message. ``crash``: a consumer is cut off without a word so often (0: never); ``reconnect``: a publisher.
     """
 
     label: str
