@@ -3,9 +3,10 @@
 import base64
 import json
 import re
+from http.client import HTTPException
 from typing import Any
 from urllib.parse import unquote, urlsplit
-from urllib.request import Request, urlopen
+from urllib.request import HTTPRedirectHandler, Request, build_opener
 
 import gevent
 from gevent.event import Event
@@ -114,32 +115,44 @@ class SysTopics:
 def from_url(url: str) -> dict[str, float]:
     """Return what a statistics endpoint says: management where the path is empty, Prometheus text elsewhere.
 
-    Raises OSError and ValueError.
+    Raises OSError, and ValueError where something else answers.
     """
     parts = urlsplit(url)
     if parts.scheme not in ("http", "https"):
         raise ValueError("a statistics endpoint is reached by http or https")
-    base = f"{parts.scheme}://{parts.hostname}:{parts.port or (443 if parts.scheme == 'https' else 80)}"
+    base = f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}"
     login = f"{unquote(parts.username or '')}:{unquote(parts.password or '')}" if parts.username else ""
     if parts.path.strip("/"):
         return _prometheus(_get(base + parts.path, login).decode("utf-8", "replace"))
     overview = json.loads(_get(f"{base}/api/overview", login))
     nodes = json.loads(_get(f"{base}/api/nodes", login))
-    stats = overview.get("message_stats", {})
-    return {
-        "connections": float(overview["object_totals"]["connections"]),
-        "depth": float(overview["queue_totals"].get("messages", 0)),
-        "broker_memory": float(sum(node.get("mem_used", 0) for node in nodes)),
-        "dropped": float(stats.get("drop_unroutable", 0)),
-    }
+    try:
+        return {
+            "connections": float(overview["object_totals"]["connections"]),
+            "depth": float(overview["queue_totals"].get("messages", 0)),
+            "broker_memory": float(sum(node.get("mem_used", 0) for node in nodes)),
+            "dropped": float(overview.get("message_stats", {}).get("drop_unroutable", 0)),
+        }
+    except (AttributeError, LookupError, TypeError) as error:
+        raise ValueError(f"{parts.hostname} answers, but not as RabbitMQ's management: {error}") from None
+
+
+class NoRedirects(HTTPRedirectHandler):
+    """Follows nobody to another place: the login would go there, too."""
+
+    def redirect_request(self, *_: Any) -> None:
+        """Return no request, so that the answer is an error."""
 
 
 def _get(url: str, login: str) -> bytes:
     request = Request(url)
     if login:
         request.add_header("Authorization", "Basic " + base64.b64encode(login.encode()).decode())
-    with urlopen(request, timeout=SECONDS) as answer:
-        return bytes(answer.read(MOST))
+    try:
+        with build_opener(NoRedirects).open(request, timeout=SECONDS) as answer:
+            return bytes(answer.read(MOST))
+    except HTTPException as error:
+        raise ValueError(f"no HTTP: {error}") from None
 
 
 def _prometheus(text: str) -> dict[str, float]:
