@@ -1,6 +1,9 @@
 """Runs as they lie beside each other, and as one file that can be shared."""
 
+import os
 import tarfile
+import tempfile
+import zlib
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -45,23 +48,33 @@ def pack(folder: Path, archive: Path) -> None:
 def unpack(archive: Path, into: Path) -> Path:
     """Unpack what :func:`pack` wrote below ``into`` and return the run directory. Raises BadRun.
 
-    Nothing is written outside of ``into``, nothing is overwritten, links are refused, and so is what is too large,
-    before anything of it is written.
+    Nothing is written outside of that directory, nothing is overwritten, links are refused, and so is what is too
+    large, before anything of it is written; of what turns out to be no run, nothing stays.
     """
     try:
         with tarfile.open(archive, "r:gz", tarinfo=Member) as tar:
             members = _members(tar, archive)
-            names = {member.name.partition("/")[0] for member in members}
-            if len(names) != 1 or not all(member.isfile() for member in members):
-                raise BadRun(f"{archive} is no packed run")
-            folder = into / names.pop()
-            if folder.exists():
+            folder = into / _name(members, archive)
+            if os.path.lexists(folder):
                 raise BadRun(f"{folder} exists already")
-            tar.extractall(into, members=members, filter="data")
-    except (tarfile.TarError, OSError, EOFError) as error:
-        raise BadRun(f"{archive} cannot be unpacked: {error}") from None
-    load(folder)
+            into.mkdir(parents=True, exist_ok=True)
+            with tempfile.TemporaryDirectory(dir=into, prefix=".unpacking-") as work:
+                tar.extractall(work, members=members, filter="data")
+                load(Path(work) / folder.name)
+                os.rename(Path(work) / folder.name, folder)
+    except (tarfile.TarError, OSError, EOFError, ValueError, zlib.error) as error:
+        raise error if isinstance(error, BadRun) else BadRun(f"{archive} cannot be unpacked: {error}") from None
     return folder
+
+
+def _name(members: list[tarfile.TarInfo], archive: Path) -> str:
+    """Return the name of the run directory in which all members lie. Raises BadRun."""
+    places = [member.name.split("/") for member in members]
+    names = {place[0] for place in places}
+    is_whole = len(names) == 1 and all(member.isfile() for member in members)
+    if not is_whole or any(len(place) < 2 or not {"", ".", ".."}.isdisjoint(place) for place in places):
+        raise BadRun(f"{archive} is no packed run")
+    return names.pop()
 
 
 def _members(tar: tarfile.TarFile, archive: Path) -> list[tarfile.TarInfo]:

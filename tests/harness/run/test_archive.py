@@ -68,16 +68,57 @@ def member(name: str, kind: bytes = tarfile.REGTYPE) -> tarfile.TarInfo:
         [member("run/run.json"), member("run/device", tarfile.CHRTYPE)],
         [member("run/run.json"), member("run/pipe", tarfile.FIFOTYPE)],
         [member("run/other.txt")],
+        [member("run/run.json"), member("run/../outside")],
+        [member("run/run.json"), member("run/./../outside")],
+        [member("./run.json")],
+        [member("run.json")],
         [],
     ],
 )
-def test_what_is_no_packed_run_is_refused_and_leaves_nothing_outside(tmp_path, members):
+def test_what_is_no_packed_run_is_refused_and_leaves_nothing(tmp_path, members):
     target = tmp_path / "into" / "deep"
     target.mkdir(parents=True)
     with pytest.raises(BadRun):
         unpack(archive(tmp_path / "bad.tar.gz", *members), target)
-    assert not (tmp_path / "into" / "outside").exists()
-    assert {path.name for path in target.rglob("*")} <= {"run", "run.json", "other.txt", "outside"}
+    assert sorted(path.name for path in tmp_path.rglob("*")) == ["bad.tar.gz", "deep", "into"]
+
+
+def test_another_run_beside_it_stays_as_it_is(run, tmp_path):
+    """``new/../one/run.json`` lies within the folder of the runs, and is another run."""
+    before = (run / "run.json").read_bytes()
+    there = [member("new/run.json"), member("new/../one/run.json")]
+    with pytest.raises(BadRun, match="no packed run"):
+        unpack(archive(tmp_path / "bad.tar.gz", *there), run.parent)
+    assert (run / "run.json").read_bytes() == before
+
+
+def test_what_replaces_nothing_is_not_unpacked_through_a_link(run, tmp_path):
+    pack(run, tmp_path / "one.tar.gz")
+    (tmp_path / "there").mkdir()
+    (tmp_path / "there" / "one").symlink_to(tmp_path / "nowhere")
+    with pytest.raises(BadRun, match="exists already"):
+        unpack(tmp_path / "one.tar.gz", tmp_path / "there")
+
+
+def refusal(file: Path, into: Path) -> str:
+    """Return why a file is not unpacked; empty where it is: what was flipped may be a time, or a letter of a name."""
+    try:
+        unpack(file, into)
+    except BadRun as error:
+        return str(error)
+    return ""
+
+
+def test_a_damaged_archive_is_one_line_wherever_it_is_damaged(run, tmp_path):
+    pack(run, tmp_path / "one.tar.gz")
+    whole, refusals = (tmp_path / "one.tar.gz").read_bytes(), []
+    for place in range(0, len(whole), 7):
+        (tmp_path / "bad.tar.gz").write_bytes(whole[:place] + bytes([whole[place] ^ 0xFF]) + whole[place + 1 :])
+        into = tmp_path / f"into-{place}"
+        refusals.append(refusal(tmp_path / "bad.tar.gz", into))
+        assert not refusals[-1] or not into.exists() or not list(into.iterdir())
+    assert len(list(filter(None, refusals))) > len(refusals) / 2
+    assert not [text for text in refusals if "\n" in text]
 
 
 def hostile(path: Path, *headers: bytes) -> Path:
