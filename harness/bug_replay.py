@@ -14,6 +14,7 @@ from mqproof.dissectors.amqp import codec as amqp
 from mqproof.dissectors.errors import Malformed
 from mqproof.dissectors.mqtt import codec as mqtt
 from mqproof.harness.evidence import LONGEST_OCTETS, MASK
+from mqproof.harness.printable import printable
 
 WEB: Final = "over WebSocket"  # in a transcript's title
 GUEST: Final = b"\0guest\0guest"  # the public default, in the place of a login that was masked
@@ -108,10 +109,15 @@ def _as_guest(octets: bytes) -> bytes | None:
     )
 
 
-def script_of(steps: Sequence[Step], port: int | str) -> str:
+def script_of(steps: Sequence[Step], port: int) -> str:
     """Return a script that says the steps again and prints what comes; it needs nothing but Python."""
-    rows = [f'    ({step.number}, "{step.octets.hex()}", {json.dumps(step.says[:SAYS])}),' for step in steps]
+    rows = [f'    ({step.number}, "{step.octets.hex()}", {_literal(step.says[:SAYS])}),' for step in steps]
     return SCRIPT.format(port=port, silence=SILENCE, steps="\n".join(rows))
+
+
+def _literal(text: str) -> str:
+    """Return text as Python writes it in double quotes; JSON's pairs of surrogates could not be printed."""
+    return json.dumps(printable(text), ensure_ascii=False)
 
 
 def replay(steps: Sequence[Step], host: str, port: int, protocol: str) -> list[str]:

@@ -1,16 +1,17 @@
 """A report that a broker's maintainers can use: the clause, the smallest conversation, and a script without mqproof."""
 
-import json
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from mqproof.harness.bug_replay import Step, replay, script_of, shrink, steps_of
-from mqproof.harness.evidence import FOLDER, as_text
-from mqproof.harness.run import Run
+from mqproof.harness.evidence import as_text, conversation_of
+from mqproof.harness.run import BadRun, Run
 from mqproof.harness.statements.links import link_of
 from mqproof.harness.statements.registry import Statement, find, load
+from mqproof.harness.targets.target import parse_url
 from mqproof.harness.verdicts import Verdict
 
 ACCUSED = (Verdict.DEVIATES, Verdict.KNOWN_DEVIATION)
@@ -44,7 +45,7 @@ class Case:
 def smallest_case(run: Run, folder: Path, identifier: str, target: str | None = None) -> Case:
     """Return the deviation from a statement (``spec:id``, or an id that one specification has) to report.
 
-    Raises NothingToReport, and UnknownStatement.
+    Raises NothingToReport, UnknownStatement, and BadRun.
     """
     keys = [key for key in load() if identifier in (key, load()[key].id)] or [find(identifier).key]
     rows = [row for row in run.statements if f"{row['spec']}:{row['id']}" in keys and target in (None, row["target"])]
@@ -54,7 +55,9 @@ def smallest_case(run: Run, folder: Path, identifier: str, target: str | None = 
         raise NothingToReport(f"no deviation from {identifier} to report: {found}")
     row = accused[0]
     test, wires = _smallest_conversation(run, folder, row)
-    described = next(one for one in run.targets if one["name"] == row["target"])
+    described = next((one for one in run.targets if one["name"] == row["target"]), None)
+    if described is None:
+        raise BadRun(f"{folder} is damaged: it does not describe the target {row['target']!r}")
     steps = steps_of(wires, str(described["url"]))
     log = _log_of(folder, described["name"])
     return Case(load()[f"{row['spec']}:{row['id']}"], row, described, test, wires, steps, len(steps or ()), log)
@@ -78,7 +81,8 @@ def shrunk(case: Case, broker: tuple[str, int], reference: tuple[str, int]) -> C
 
 def _log_of(folder: Path, target: str) -> str:
     path = folder / LOGS / f"{target}.log"
-    lines = path.read_text(encoding="utf-8", errors="replace").splitlines() if path.is_file() else []
+    is_there = path.parent == folder / LOGS and path.is_file() and not path.is_symlink()  # the run may be anybody's
+    lines = path.read_text(encoding="utf-8", errors="replace").splitlines() if is_there else []
     return "\n".join(lines[-LOG_LINES:])
 
 
@@ -109,22 +113,24 @@ def as_markdown(case: Case) -> str:
 
 
 def standalone_script(case: Case) -> str | None:
-    """Return a script that says the same octets again; None where they are cut, masked or in frames, or not kept."""
+    """Return a script that says the same octets again; None where they are cut, masked or in frames, or not kept.
+
+    Raises BadTarget where the run names no URL of a broker.
+    """
     if case.steps is None:
         return None
-    return script_of(case.steps, str(case.target["url"]).rpartition(":")[2].partition("/")[0])
+    return script_of(case.steps, parse_url(str(case.target["url"])).port)
 
 
 def _smallest_conversation(run: Run, folder: Path, row: dict[str, Any]) -> tuple[str, list[dict[str, Any]]]:
     found: list[tuple[int, str, list[dict[str, Any]]]] = []
     for test in run.tests:
-        name = str(test.get("transcript") or "")
-        is_one = test["id"] in row["tests"] and test["outcome"] == row["verdict"] and name.startswith(f"{FOLDER}/")
-        if is_one and (folder / name).is_file():
-            wires = json.loads((folder / name).read_text(encoding="utf-8"))["wires"]
+        is_one = test["id"] in row["tests"] and test["outcome"] == row["verdict"]
+        wires = conversation_of(folder, test) if is_one else None
+        if wires is not None:
             found.append((_length(wires), test["id"], wires))
     if not found:
-        return row["tests"][0], []
+        return next(iter(row["tests"]), "unknown"), []
     _, test_id, wires = min(found, key=lambda one: one[:2])
     return test_id, wires
 
@@ -134,5 +140,6 @@ def _length(wires: Sequence[dict[str, Any]]) -> int:
 
 
 def _fenced(text: str, language: str) -> str:
-    fence = "```" if "```" not in text else "~~~~"
+    longest = max(map(len, re.findall("`+", text)), default=0)
+    fence = "`" * max(3, longest + 1)  # nothing within ends it
     return f"{fence}{language}\n{text.rstrip()}\n{fence}"

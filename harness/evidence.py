@@ -3,13 +3,14 @@
 import hashlib
 import json
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from functools import cache
 from html import escape
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
+from mqproof.harness.run import BadRun
 from mqproof.harness.targets.target import Target
 from mqproof.harness.wires.base import Line, Transcript
 
@@ -62,6 +63,40 @@ def save_transcripts(run_dir: Path, test: str, transcripts: Iterable[Transcript]
     wires = [wire_data(transcript, secrets) for transcript in transcripts]
     (folder / name).write_text(json.dumps({"test": test, "wires": wires}, indent=1), encoding="utf-8")
     return f"{FOLDER}/{name}"
+
+
+def conversation_of(run_dir: Path, test: Mapping[str, Any]) -> list[dict[str, Any]] | None:
+    """Return the wires of the conversation that a test's entry in run.json names, None where it names none.
+
+    The run may come from anybody: only a file that lies in its evidence is opened. Raises BadRun where that is none.
+    """
+    name = str(test.get("transcript") or "")
+    path = run_dir / name
+    if not name or path.parent != run_dir / FOLDER or path.is_symlink() or not path.is_file():
+        return None
+    try:
+        wires = json.loads(path.read_text(encoding="utf-8"))["wires"]
+        if all(map(_is_wire, wires)):
+            return list(wires)
+    except (OSError, ValueError, LookupError, TypeError, RecursionError):
+        pass
+    raise BadRun(f"{path} is damaged: it holds no conversation")
+
+
+def _is_wire(wire: Any) -> bool:
+    """Return whether this is what :func:`wire_data` returns."""
+    return (
+        isinstance(wire["title"], str)
+        and isinstance(wire["started"], int | float)
+        and isinstance(wire["lines"], list)
+        and all(
+            isinstance(line["ms"], int | float)
+            and line["direction"] in (">", "<", "!")
+            and isinstance(line["text"], str)
+            and bytes.fromhex(line["hex"]) is not None
+            for line in wire["lines"]
+        )
+    )
 
 
 def scrub(folder: Path, secrets: tuple[str, ...]) -> None:

@@ -4,6 +4,8 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
+from mqproof.harness.cli.codes import USAGE
+from mqproof.harness.cli.failing import fail
 from mqproof.harness.cli.written import AsJson, say_written
 
 HELP = """Make one page with the matrix of statements and brokers, of one or several runs; it opens from a file.
@@ -24,11 +26,11 @@ def scorecard(
 
     try:
         found = [(load(path), path if path.is_dir() else path.parent) for path in runs]
+        text = page_of(found)
     except BadRun as error:
-        typer.echo(f"mqproof: {error}", err=True)
-        raise typer.Exit(2) from None
+        raise typer.Exit(fail(USAGE, error)) from None
     page = out or found[-1][1] / "scorecard.html"
-    write_atomically(page, page_of(found))
+    write_atomically(page, text)
     say_written("page", page, as_json)
 
 

@@ -1,6 +1,7 @@
 """The scorecard: statements against brokers and versions, as one static page that calls nobody."""
 
 import json
+import shlex
 from collections import Counter
 from collections.abc import Sequence
 from importlib.resources import files
@@ -8,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from mqproof.harness.compare import OVERHEAD, at, overheads_of
-from mqproof.harness.evidence import FOLDER, as_text
+from mqproof.harness.evidence import as_text, conversation_of
 from mqproof.harness.reporting.svg import bars, sequence
 from mqproof.harness.run import Run
 from mqproof.harness.statements.links import link_of
@@ -26,7 +27,10 @@ EVIDENCE_PER_CELL = 3  # failed tests whose conversation a cell shows
 
 
 def scorecard(runs: Sequence[tuple[Run, Path]]) -> str:
-    """Return the page for several runs with their folders; targets of the same name get the run's number."""
+    """Return the page for several runs with their folders; targets of the same name get the run's number.
+
+    Raises BadRun where a conversation is damaged.
+    """
     columns = _columns(runs)
     data = {
         "specs": [_spec(spec, columns) for spec in SPECS if any(_speaks(column, spec) for column in columns)],
@@ -76,7 +80,7 @@ def _target(column: dict[str, Any]) -> dict[str, Any]:
         "product": product,
         "protocol": target["protocol"],
         "url": target["url"],
-        "again": again(target),
+        "again": shlex.quote(again(target)),
     }
 
 
@@ -121,11 +125,9 @@ def _evidence(row: dict[str, Any], column: dict[str, Any]) -> list[dict[str, str
     found: list[dict[str, str]] = []
     for identifier in row["tests"]:
         test = column["tests"].get(identifier, {})
-        name = str(test.get("transcript") or "")
-        path = column["folder"] / name
-        if test.get("outcome") != row["verdict"] or not name.startswith(f"{FOLDER}/") or not path.is_file():
+        wires = conversation_of(column["folder"], test) if test.get("outcome") == row["verdict"] else None
+        if wires is None:
             continue
-        wires = json.loads(path.read_text(encoding="utf-8"))["wires"]
         found.append({"test": identifier, "svg": sequence(wires), "text": as_text(wires)})
         if len(found) == EVIDENCE_PER_CELL:
             break

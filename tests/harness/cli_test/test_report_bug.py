@@ -1,5 +1,6 @@
 """A report for a broker's maintainers: its script, run alone, shows the deviation on the broker that has it."""
 
+import ast
 import re
 import subprocess
 import sys
@@ -20,7 +21,7 @@ from mqproof.harness.saboteur.core import passage_for
 from mqproof.harness.saboteur.running import chosen_faults
 from mqproof.harness.statements.registry import find
 from mqproof.harness.targets.drivers import DRIVERS
-from mqproof.harness.targets.target import Target
+from mqproof.harness.targets.target import BadTarget, Target
 from mqproof.harness.wires.base import Transcript
 from typer.testing import CliRunner
 
@@ -192,6 +193,41 @@ def test_the_brokers_log_is_part_of_the_report(tmp_path):
     text = as_markdown(smallest_case(run, tmp_path, CLAUSE))
     assert "## The broker's log" in text
     assert ("line 99" in text, "line 50" in text) == (True, False)
+
+
+def test_a_run_of_somebody_else_names_no_other_log(tmp_path):
+    folder = tmp_path / "run"
+    run = saved(folder, 1883, conversation(CONNECT, PING))
+    (folder / "logs").mkdir()
+    (tmp_path / "private.log").write_text("a secret")
+    run.targets[0]["name"] = run.statements[0]["target"] = "../../private"
+    assert smallest_case(run, folder, CLAUSE).log == ""
+
+
+def test_nothing_of_a_run_is_code_in_the_script(tmp_path):
+    """The maintainer runs it: a port, a text or a fence out of a stranger's run must stay data."""
+    evil = Transcript("wire 1")
+    evil.add(">", CONNECT, '"); import os #\n```\n~~~~\x1b[2J 😀')
+    run = saved(tmp_path, 1883, evil)
+    script = standalone_script(smallest_case(run, tmp_path, CLAUSE))
+    assert script is not None
+    names = {node.id for node in ast.walk(ast.parse(script)) if isinstance(node, ast.Name)}
+    assert "os" not in names
+    steps = next(node.value for node in ast.parse(script).body if ast.unparse(node).startswith("STEPS"))
+    ((number, octets, says),) = ast.literal_eval(steps)
+    assert (number, octets) == (1, CONNECT.hex())
+    assert says.endswith("\\x1b[2J 😀")
+    says.encode()  # a pair of surrogates could not be printed
+    run.targets[0]["url"] = "mqtt://127.0.0.1:__import__('os').abort()"
+    with pytest.raises(BadTarget, match="no valid port"):
+        standalone_script(smallest_case(run, tmp_path, CLAUSE))
+
+
+def test_a_conversation_does_not_end_its_own_block(tmp_path):
+    evil = Transcript("wire 1")
+    evil.add(">", CONNECT, "x\n```\n~~~~\n# Mine")
+    text = as_markdown(smallest_case(saved(tmp_path, 1883, evil), tmp_path, CLAUSE))
+    assert text.index("````text") < text.index("# Mine") < text.index("\n````\n")
 
 
 @pytest.mark.whole_run

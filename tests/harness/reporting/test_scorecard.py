@@ -146,6 +146,24 @@ def test_two_runs_of_one_target_are_two_columns(tmp_path):
     assert [found["name"] for found in data["targets"]] == ["a (run 1)", "a (run 2)"]
 
 
+def test_a_command_to_copy_is_one_command(tmp_path):
+    evil = target("a", "amqp", "1") | {"url": "amqp://h;reboot"}
+    run = Run(targets=[evil], statements=[row("amqp-0-9-1", WORDS, "a", "conforms")])
+    data = json.loads(scorecard([(run, tmp_path)]).partition("const DATA = ")[2].partition(";</script>")[0])
+    assert data["targets"][0]["again"] == "'amqp://h;reboot'"
+
+
+def test_a_damaged_conversation_is_one_line(tmp_path):
+    run = Run(targets=[target("a", "amqp", "1")], statements=[row("amqp-0-9-1", WORDS, "a", "deviates")])
+    run.tests = [{"id": "t[a]", "target": "a", "outcome": "deviates", "transcript": "evidence/x.json"}]
+    run.save(tmp_path)
+    (tmp_path / "evidence").mkdir()
+    (tmp_path / "evidence" / "x.json").write_text("{}")
+    result = CliRunner().invoke(app, ["scorecard", str(tmp_path)])
+    assert (result.exit_code, result.stderr.count("\n")) == (2, 1)
+    assert "holds no conversation" in result.stderr
+
+
 def test_no_run_is_one_line(tmp_path):
     result = CliRunner().invoke(app, ["scorecard", str(tmp_path)])
     assert result.exit_code == 2

@@ -10,6 +10,7 @@ from mqproof.harness.evidence import (
     LONGEST_TEXT,
     MOST_LINES,
     as_text,
+    conversation_of,
     masked,
     masked_bytes,
     masked_data,
@@ -18,6 +19,7 @@ from mqproof.harness.evidence import (
     secrets_of,
     wire_data,
 )
+from mqproof.harness.run import BadRun
 from mqproof.harness.targets.target import parse_url
 from mqproof.harness.wires.base import Transcript
 
@@ -87,3 +89,41 @@ def test_a_very_long_conversation_is_cut_in_the_middle_and_its_lines_at_the_end(
     assert texts[0].endswith("(5000 octets)")
     assert len(bytes.fromhex(data["lines"][0]["hex"])) == LONGEST_OCTETS
     assert len(as_text([data])) < 2_000_000
+
+
+def test_a_saved_conversation_is_read_again(tmp_path):
+    transcript = Transcript("wire 1")
+    transcript.add(">", b"octets", "text")
+    name = save_transcripts(tmp_path, "test", [transcript], ())
+    assert conversation_of(tmp_path, {"transcript": name}) == [wire_data(transcript, ())]
+
+
+@pytest.mark.parametrize("name", ["evidence/../secret.json", "../secret.json", "secret.json", "evidence/link.json", ""])
+def test_only_a_file_in_a_runs_own_evidence_is_opened(tmp_path, name):
+    """A run that somebody sent must not pull another file of this machine into a page."""
+    run = tmp_path / "run"
+    (run / "evidence").mkdir(parents=True)
+    for path in (tmp_path / "secret.json", run / "secret.json"):
+        path.write_text('{"wires": []}')
+    (run / "evidence" / "link.json").symlink_to(tmp_path / "secret.json")
+    assert conversation_of(run, {"transcript": name}) is None
+    assert conversation_of(run, {"transcript": str(tmp_path / "secret.json")}) is None
+
+
+LINE = {"ms": 1, "direction": ">", "text": "x", "hex": "00"}
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "no JSON", "[]", "{}", '{"wires": 1}', '{"wires": [1]}', "[" * 100_000,
+        *(json.dumps({"wires": [{"title": "w", "started": 0, "lines": [LINE | wrong]}]})
+          for wrong in ({"ms": "1"}, {"direction": '"'}, {"text": 1}, {"hex": "zz"})),
+    ],
+    ids=["text", "list", "empty", "number", "numbers", "deep", "ms", "direction", "text of a line", "hex"],
+)  # fmt: skip
+def test_a_damaged_conversation_is_a_bad_run(tmp_path, text):
+    (tmp_path / "evidence").mkdir()
+    (tmp_path / "evidence" / "a.json").write_text(text)
+    with pytest.raises(BadRun, match="holds no conversation"):
+        conversation_of(tmp_path, {"transcript": "evidence/a.json"})
