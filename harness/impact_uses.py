@@ -19,6 +19,7 @@ from mqproof.dissectors.mqtt.packets import (
     packet_name,
 )
 from mqproof.harness.impact_traffic import Said
+from mqproof.harness.printable import printable
 
 Use = tuple[str, str]  # name, detail
 PERSISTENT: Final = 2  # delivery-mode, AMQP 0-9-1 class basic
@@ -248,5 +249,5 @@ def _pair(key: str, value: Any) -> str:
 def _short(value: Any) -> str:
     """Return a value from a capture on one line; control characters are shown as escapes."""
     text = value.decode("utf-8", "backslashreplace") if isinstance(value, bytes) else str(value)
-    text = "".join(char if char.isprintable() else char.encode("unicode_escape").decode() for char in text)
+    text = printable(text)
     return text if len(text) <= 60 else text[:59] + "…"

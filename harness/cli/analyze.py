@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
+from mqproof.harness.cli.failing import fail
 
 if TYPE_CHECKING:
     from mqproof.dissectors.overhead.selection import Selection
@@ -117,11 +118,9 @@ def analyze(
             raise typer.Exit(_check(check_with, files, wanted, wishes))
         account = _account(files, wanted, wishes)
     except _refusals() as error:  # evaluated when something is raised, not before
-        typer.echo(f"mqproof analyze: {error}", err=True)
-        raise typer.Exit(USAGE) from None
+        raise typer.Exit(fail(USAGE, error, "mqproof analyze")) from None
     except Unbalanced as error:
-        typer.echo(f"mqproof analyze: internal error: {error}", err=True)
-        raise typer.Exit(INTERNAL) from None
+        raise typer.Exit(fail(INTERNAL, f"internal error: {error}", "mqproof analyze")) from None
     _show(account, wishes, as_json=as_json, as_csv=as_csv)
 
 
@@ -236,9 +235,9 @@ def _print(account: dict[str, Any], wishes: Wishes) -> None:
 
 
 def _console() -> "Console":
-    from rich.console import Console
+    from mqproof.harness.reporting.screen import Screen
 
-    return Console(width=None if sys.stdout.isatty() else 80, highlight=False)
+    return Screen(width=None if sys.stdout.isatty() else 80)
 
 
 def _walked(files: list[str], wishes: Wishes) -> "Summary":

@@ -27,9 +27,11 @@ from mqproof.harness.choose_claims import claims
 from mqproof.harness.choose_devices import NoAnswer
 from mqproof.harness.choose_measure import cpu_of, memory, sample
 from mqproof.harness.cli.exits import CONFORMS, DEVIATES, INTERNAL, INTERRUPTED, NOTHING, UNREACHABLE, USAGE
+from mqproof.harness.cli.failing import fail
 from mqproof.harness.cli.load_process import LoadFailed, run_process
 from mqproof.harness.cli.waiting import waiting
 from mqproof.harness.reporting.choose_page import Report, markdown, page
+from mqproof.harness.reporting.screen import Screen
 from mqproof.harness.run import BadRun, Run, load, new_folder, now, write_atomically
 from mqproof.harness.targets.drivers.certificates import SPEAK_TLS, make_certificates
 from mqproof.harness.targets.errors import TargetError
@@ -62,11 +64,11 @@ def measure_and_choose(wishes: Wishes) -> int:
     try:
         return _measure_and_choose(wishes)
     except (BadTarget, BadWorkload, BadRun, ValueError) as error:
-        return _fail(USAGE, error)
+        return fail(USAGE, error)
     except (TargetError, NoAnswer, OSError) as error:
-        return _fail(UNREACHABLE, error)
+        return fail(UNREACHABLE, error)
     except LoadFailed as error:
-        return _fail(INTERNAL, error)
+        return fail(INTERNAL, error)
     except KeyboardInterrupt:
         return INTERRUPTED
 
@@ -76,7 +78,7 @@ def _measure_and_choose(wishes: Wishes) -> int:
         raise BadTarget(f"two targets are compared, not {len(wishes.targets)}")
     workloads = {name: read(name) for name in wishes.workloads}
     words = [_one_protocol(word) for word in wishes.targets]
-    console = Console(stderr=True, highlight=False)
+    console = Screen(stderr=True)
     out = wishes.out or new_folder()
     conformance = load(wishes.run) if wishes.run else _judged(words, workloads, out, console)
     report = Report(now()[:10], Run().tool["version"], _machine())
@@ -209,17 +211,12 @@ def _print(report: Report, out: Path, as_json: bool) -> None:
     if as_json:
         sys.stdout.write(json.dumps(report.plain(), indent=1) + "\n")
         return
-    console = Console(highlight=False)
+    console = Screen()
     for choice in report.choices:
-        console.print(f"\n{choice.title}", style="bold", markup=False)
+        console.print(f"\n{choice.title}", style="bold")
         for sentence in choice.sentences:
-            console.print(f"  {sentence.text}", markup=False)
+            console.print(f"  {sentence.text}")
     for claim in report.claims:
-        console.print(f'\n"{claim.quote}" {claim.finding}', style="bold", markup=False)
-        console.print(f"  {claim.evidence.text}", markup=False)
-    console.print(f"\nverdict: {out / 'verdict.html'}", soft_wrap=True, markup=False)
-
-
-def _fail(code: int, error: Exception) -> int:
-    sys.stderr.write(f"mqproof: {error}\n")
-    return code
+        console.print(f'\n"{claim.quote}" {claim.finding}', style="bold")
+        console.print(f"  {claim.evidence.text}")
+    console.print(f"\nverdict: {out / 'verdict.html'}", soft_wrap=True)

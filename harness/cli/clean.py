@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
+from mqproof.harness.cli.failing import fail
 from mqproof.harness.cli.written import say_json
 
 HELP = """Remove what load runs of this machine left on a broker because they crashed.
@@ -44,26 +45,22 @@ def clean(
             raise BadTarget(f"{target} is started anew each time and keeps nothing: name a URL")
         identify(found)
     except BadTarget as error:
-        raise _failed(USAGE, error) from None
+        raise typer.Exit(fail(USAGE, error)) from None
     except TargetError as error:
-        raise _failed(UNREACHABLE, error) from None
+        raise typer.Exit(fail(UNREACHABLE, error)) from None
     settings = Settings("throughput", found.url, ca_file=str(ca_file) if ca_file else None, insecure=insecure)
     done = subprocess.run(
         [sys.executable, "-m", "mqproof.loadtests.cleaning"], input=json.dumps(settings.plain()) + "\n",
         capture_output=True, text=True, timeout=300, check=False,
     )  # fmt: skip
     if done.returncode:
-        raise _failed(INTERNAL, done.stderr.strip().splitlines()[-1] if done.stderr.strip() else "it failed")
+        said = done.stderr.strip().splitlines()
+        raise typer.Exit(fail(INTERNAL, said[-1] if said else "it failed"))
     removed = json.loads(done.stdout)["removed"]
     if as_json:
         say_json({"broker": found.redacted_url, "removed": removed})
     else:
         typer.echo(f"{removed} things of crashed runs removed from {found.redacted_url}")
-
-
-def _failed(code: int, why: object) -> typer.Exit:
-    sys.stderr.write(f"mqproof: {why}\n")
-    return typer.Exit(code)
 
 
 clean.__doc__ = HELP

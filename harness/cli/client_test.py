@@ -5,7 +5,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
-from mqproof.harness.cli.written import say_json
+from mqproof.harness.cli.failing import fail
+from mqproof.harness.cli.written import say, say_json
 
 if TYPE_CHECKING:
     from mqproof.harness.clienttest.opinions import Opinion
@@ -59,8 +60,7 @@ def client_test(
             for each in protocol
         ]
     except (BadCommand, OSError) as error:
-        typer.echo(f"mqproof: {error}", err=True)
-        raise typer.Exit(USAGE) from None
+        raise typer.Exit(fail(USAGE, error)) from None
     except KeyboardInterrupt:
         raise typer.Exit(INTERRUPTED) from None
     folder = out or new_folder()
@@ -72,7 +72,7 @@ def client_test(
         say_json({"client": name, "folder": str(folder), "statements": run.statements})
     else:
         for line in (line for trial in trials for line in lines(trial)):
-            typer.echo(line)
+            say(line)
         typer.echo(f"the conversations are in {folder}")
     raise typer.Exit(_code([opinion for trial in trials for opinion in trial.opinions]))
 

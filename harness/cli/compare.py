@@ -5,6 +5,8 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
+from mqproof.harness.cli.codes import CONFORMS, DEVIATES, USAGE
+from mqproof.harness.cli.failing import fail
 
 HELP = """Show what changed between two runs: verdicts, overhead per message, latency, throughput.
 
@@ -27,14 +29,13 @@ def compare(
     from mqproof.harness.compare import compare as compared
     from mqproof.harness.compare import load_group
     from mqproof.harness.reporting import compare_text
+    from mqproof.harness.reporting.screen import Screen
     from mqproof.harness.run import BadRun, write_atomically
-    from rich.console import Console
 
     try:
         found = compared(load_group(a), load_group(b))
     except BadRun as error:
-        typer.echo(f"mqproof: {error}", err=True)
-        raise typer.Exit(2) from None
+        raise typer.Exit(fail(USAGE, error)) from None
     if markdown is not None:
         write_atomically(markdown, compare_text.markdown(found))
     if html is not None:
@@ -42,8 +43,9 @@ def compare(
     if as_json:
         typer.echo(json.dumps(found.plain(), indent=1))
     else:
-        compare_text.print_comparison(found, Console(highlight=False))
-    raise typer.Exit(1 if found.of("worse") or any(metric.verdict == "worse" for metric in found.metrics) else 0)
+        compare_text.print_comparison(found, Screen())
+    is_worse = found.of("worse") or any(metric.verdict == "worse" for metric in found.metrics)
+    raise typer.Exit(DEVIATES if is_worse else CONFORMS)
 
 
 compare.__doc__ = HELP

@@ -4,7 +4,9 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-from mqproof.harness.cli.written import say_json
+from mqproof.harness.cli.codes import USAGE
+from mqproof.harness.cli.failing import fail
+from mqproof.harness.cli.written import say, say_json
 
 HELP = """Write a Markdown page: each statement of a specification, and what the runs say of it for each broker.
 
@@ -35,14 +37,13 @@ def conformance(
         page = conformance_page(spec, found, stabilities)
         data = conformance_data(spec, found, stabilities) if as_json else None
     except (BadRun, UnknownStatement) as error:
-        typer.echo(f"mqproof: {error}", err=True)
-        raise typer.Exit(2) from None
+        raise typer.Exit(fail(USAGE, error)) from None
     if out is not None:
         write_atomically(out, page)
     if as_json:
         say_json(data)
     elif out is None:
-        typer.echo(page, nl=False)
+        say(page, nl=False)
     else:
         typer.echo(str(out))
 

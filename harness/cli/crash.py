@@ -6,7 +6,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
-from mqproof.harness.cli.written import say_json
+from mqproof.harness.cli.failing import fail
+from mqproof.harness.cli.written import say, say_json
 
 if TYPE_CHECKING:
     from mqproof.harness.crash.rounds import Outcome
@@ -51,9 +52,9 @@ def crash(
         plans = [part for word in targets or DEFAULT for part in _parts(*_plan(word, disruption or []))]
         done, complete = _side_by_side(plans, rounds, quiet=as_json)
     except BadTarget as error:
-        raise _fail(error, USAGE) from None
+        raise typer.Exit(fail(USAGE, error)) from None
     except TargetError as error:
-        raise _fail(error, UNREACHABLE) from None
+        raise typer.Exit(fail(UNREACHABLE, error)) from None
     outcomes = [outcome for _, found in done for outcome in found]
     folder = out or new_folder()
     folder.mkdir(parents=True, exist_ok=True)
@@ -73,11 +74,6 @@ def crash(
 
 
 crash.__doc__ = HELP
-
-
-def _fail(error: Exception, code: int) -> typer.Exit:
-    typer.echo(f"mqproof: {error}", err=True)
-    return typer.Exit(code)
 
 
 def _plan(word: str, names: list[str]) -> tuple[str, str, list[str]]:
@@ -140,7 +136,7 @@ def _rounds(
                     return target, outcomes
                 outcomes.append(disturb(broker, target, name))
                 if not quiet:
-                    typer.echo(line(outcomes[-1]))
+                    say(line(outcomes[-1]))
                 if outcomes[-1].is_broker_lost:
                     break
             else:

@@ -11,6 +11,7 @@ from typing import Any
 
 import typer
 from mqproof.harness.cli.codes import CONFORMS, INTERNAL, INTERRUPTED, READER_GONE, USAGE
+from mqproof.harness.printable import printable_lines
 
 # Typer carries a click of its own in newer versions; the class that all wrong usage comes from is found by its name.
 CLICK_ERROR: type[Any] = next(kind for kind in typer.BadParameter.__mro__ if kind.__name__ == "ClickException")
@@ -28,15 +29,21 @@ def ended(command: Callable[[], Any]) -> int:
             return _reader_gone()
         return leaving.code if isinstance(leaving.code, int) else CONFORMS if leaving.code is None else INTERNAL
     except CLICK_ERROR as error:
-        return _fail(USAGE, _usage(error))
+        return fail(USAGE, _usage(error))
     except (KeyboardInterrupt, typer.Abort):
-        return _fail(INTERRUPTED, "interrupted")
+        return fail(INTERRUPTED, "interrupted")
     except OSError as error:
         return _cannot(error)
     except Exception as error:
         if os.environ.get("MQPROOF_TRACEBACK"):
             raise
-        return _fail(INTERNAL, f"internal error: {_of(error)}; MQPROOF_TRACEBACK=1 shows where")
+        return fail(INTERNAL, f"internal error: {_of(error)}; MQPROOF_TRACEBACK=1 shows where")
+
+
+def fail(code: int, why: object, who: str = "mqproof") -> int:
+    """Say on stderr why a command ends and return its exit code; texts of others in it do nothing to the terminal."""
+    print(f"{who}: {printable_lines(str(why))}", file=sys.stderr)  # noqa: T201 - typer's echo may be what failed
+    return code
 
 
 def _open_missing_streams() -> None:
@@ -66,9 +73,9 @@ def _discard_output() -> None:
 def _cannot(error: OSError) -> int:
     """Say what the system refused: of a file that the user named, or of the output."""
     if error.filename is not None:
-        return _fail(USAGE, f"{os.fsdecode(error.filename)}: {error.strerror}")
+        return fail(USAGE, f"{os.fsdecode(error.filename)}: {error.strerror}")
     _discard_output()
-    return _fail(INTERNAL, f"{error.strerror or _of(error)}: the output or a file is not whole")
+    return fail(INTERNAL, f"{error.strerror or _of(error)}: the output or a file is not whole")
 
 
 def _usage(error: Any) -> str:
@@ -83,8 +90,3 @@ def _of(error: Exception) -> str:
 
 def _one_line(text: str) -> str:
     return " ".join(text.split())
-
-
-def _fail(code: int, text: str) -> int:
-    print(f"mqproof: {text}", file=sys.stderr)  # noqa: T201 - typer's echo may be what failed
-    return code

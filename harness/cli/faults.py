@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from typing import Annotated, Any
 
 import typer
+from mqproof.harness.cli.codes import CONFORMS, DEVIATES, INTERNAL, NOTHING, UNREACHABLE, USAGE
+from mqproof.harness.cli.failing import fail
 
 app = typer.Typer(
     add_completion=False,
@@ -15,7 +17,6 @@ app = typer.Typer(
     help="Prove that the suites can fail: break one promise at a time and see which tests notice.",
 )
 SUITES = ["mqproof.suites.amqp", "mqproof.suites.mqtt"]
-EXIT_SURVIVORS, EXIT_USAGE, EXIT_UNREACHABLE, EXIT_INTERNAL, EXIT_NOTHING = 1, 2, 3, 4, 5
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,15 +79,10 @@ def run(
         form = "json" if as_json else "markdown" if as_markdown else "table"
         code = _run(target or ["embedded"], fault or [], Options(patience, form, insecure, workers, thorough))
     except (UnknownFault, BadTarget) as error:
-        code = _fail(EXIT_USAGE, error)
+        code = fail(USAGE, error)
     except TargetError as error:
-        code = _fail(EXIT_UNREACHABLE, error)
+        code = fail(UNREACHABLE, error)
     raise typer.Exit(code)
-
-
-def _fail(code: int, error: Exception) -> int:
-    typer.echo(f"mqproof: {error}", err=True)
-    return code
 
 
 def _run(targets: list[str], names: list[str], options: Options) -> int:
@@ -103,16 +99,16 @@ def _run(targets: list[str], names: list[str], options: Options) -> int:
         waiting = running.Shard(bases, faults, SUITES, ["-m", "slow"], options.thorough)  # on real time, all together
         done = running.together(running.run_sharded([waiting, *parts], options.workers + 1, _progress))
     if done.errors:
-        return _fail(EXIT_INTERNAL, RuntimeError("; ".join(done.errors)))
+        return fail(INTERNAL, "; ".join(done.errors))
     if not done.records:
-        return _fail(EXIT_NOTHING, RuntimeError("no test claims a statement that these faults break"))
+        return fail(NOTHING, "no test claims a statement that these faults break")
     table = tabulate(done.ran, done.records, done.sanity, explanations(bases))
     if names:  # then most tests met no fault
         table.immortal.clear()
     elif any(base.driver != "embedded" for base in bases):  # before which defects of the embedded brokers cannot stand
         table.elsewhere, table.immortal = table.immortal, []
     _print(table, options.form, targets)
-    return 0 if table.is_clean else EXIT_SURVIVORS
+    return CONFORMS if table.is_clean else DEVIATES
 
 
 def _progress(ended: int, parts: int) -> None:

@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
+from mqproof.harness.cli.failing import fail
 
 if TYPE_CHECKING:
     from mqproof.dissectors.overhead.forecast import Conditions, Way
@@ -66,16 +67,15 @@ def forecast(
             periods_per_month=_period(bill_period),
         )  # fmt: skip
     except (BadForecast, BadWorkload, NoTraffic, CaptureError) as error:
-        typer.echo(f"mqproof forecast: {error}", err=True)
-        raise typer.Exit(USAGE) from None
+        raise typer.Exit(fail(USAGE, error, "mqproof forecast")) from None
     result = _result(traffic, given)
     if as_json:
         typer.echo(json.dumps(result, indent=2))
     else:
         from mqproof.harness.reporting.forecast_text import print_forecast
-        from rich.console import Console
+        from mqproof.harness.reporting.screen import Screen
 
-        print_forecast(result, Console(highlight=False))
+        print_forecast(result, Screen())
 
 
 def _traffic(workload: str | None, source: Path | None, described: "Workload | None") -> "Workload":

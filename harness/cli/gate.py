@@ -7,6 +7,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
+from mqproof.harness.cli.codes import CONFORMS, DEVIATES, USAGE
+from mqproof.harness.cli.failing import fail
 
 if TYPE_CHECKING:
     from mqproof.harness.gate import Result
@@ -41,23 +43,22 @@ def gate(
         rules = read_config(config, Path.cwd())
         results = evaluate(load(run), rules, load(baseline) if baseline else None)
     except (BadConfig, BadRun) as error:
-        typer.echo(f"mqproof: {error}", err=True)
-        raise typer.Exit(2) from None
+        raise typer.Exit(fail(USAGE, error)) from None
     for path, text in ((junit, gate_text.junit), (markdown, gate_text.markdown), (badge, gate_text.badge)):
         if path is not None:
             write_atomically(path, text(results))
     _show(results, as_json)
-    raise typer.Exit(0 if passes(results) else 1)
+    raise typer.Exit(CONFORMS if passes(results) else DEVIATES)
 
 
 def _show(results: "list[Result]", as_json: bool) -> None:
     from mqproof.harness.reporting import gate_text
-    from rich.console import Console
+    from mqproof.harness.reporting.screen import Screen
 
     if as_json:
         typer.echo(json.dumps([asdict(result) for result in results], indent=1))
     else:
-        gate_text.print_results(results, Console(highlight=False))
+        gate_text.print_results(results, Screen())
     if os.environ.get("GITHUB_ACTIONS"):
         typer.echo(gate_text.annotations(results), nl=False, err=as_json)
         summary = os.environ.get("GITHUB_STEP_SUMMARY")

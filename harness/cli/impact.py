@@ -5,6 +5,8 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
+from mqproof.harness.cli.codes import CONFORMS, DEVIATES, NOTHING, USAGE
+from mqproof.harness.cli.failing import fail
 
 HELP = """Show which verdicts that differ between two runs concern an application, by a capture of its traffic.
 
@@ -27,26 +29,24 @@ def impact(
 ) -> None:
     """Show the impact."""  # replaced by HELP
     from mqproof.dissectors.packets.pcap import CaptureError
-    from mqproof.harness.cli.exits import NOTHING
     from mqproof.harness.compare import load_group
     from mqproof.harness.impact import NothingUsed
     from mqproof.harness.impact import impact as impact_of
     from mqproof.harness.reporting import impact_text
+    from mqproof.harness.reporting.screen import Screen
     from mqproof.harness.run import BadRun, write_atomically
-    from rich.console import Console
 
     try:
         found = impact_of(capture, load_group(before), load_group(after))
     except (BadRun, CaptureError, NothingUsed) as error:
-        typer.echo(f"mqproof: {error}", err=True)
-        raise typer.Exit(NOTHING if isinstance(error, NothingUsed) else 2) from None
+        raise typer.Exit(fail(NOTHING if isinstance(error, NothingUsed) else USAGE, error)) from None
     if markdown is not None:
         write_atomically(markdown, impact_text.markdown(found))
     if as_json:
         typer.echo(json.dumps(found.plain(), indent=1))
     else:
-        impact_text.print_impact(found, Console(highlight=False), with_features=features)
-    raise typer.Exit(1 if found.of("worse") else 0)
+        impact_text.print_impact(found, Screen(), with_features=features)
+    raise typer.Exit(DEVIATES if found.of("worse") else CONFORMS)
 
 
 impact.__doc__ = HELP

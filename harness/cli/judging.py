@@ -12,12 +12,14 @@ from typing import Any
 from mqproof.harness.bug_report import LOGS
 from mqproof.harness.cli.captures import analyses_of, print_recording
 from mqproof.harness.cli.exits import INTERNAL, INTERRUPTED, UNREACHABLE, USAGE, exit_code
+from mqproof.harness.cli.failing import fail
 from mqproof.harness.cli.pytest_run import BadUsage, Suites, run_suites
 from mqproof.harness.evidence import scrub, secrets_of
 from mqproof.harness.patience import patience
 from mqproof.harness.plugin.brokers import with_unique_names
 from mqproof.harness.recording import Recording, record
 from mqproof.harness.reporting.progress import LiveProgress
+from mqproof.harness.reporting.screen import Screen
 from mqproof.harness.reporting.terminal import print_summary
 from mqproof.harness.run import BadRun, Run, load, new_folder, write_atomically
 from mqproof.harness.statements.registry import UnknownStatement, find, statements
@@ -27,6 +29,7 @@ from mqproof.harness.targets.opening import open_all, plan, read_password
 from mqproof.harness.targets.profile import is_serial
 from mqproof.harness.targets.target import BadTarget, Target, Tls, redact
 from rich.console import Console
+from rich.text import Text
 
 QUICK_LEVELS = ("MUST", "MUST NOT")  # what --quick leaves, unless --level says otherwise
 
@@ -62,18 +65,18 @@ class Wishes:
 def judge_brokers(wishes: Wishes) -> int:
     """Run the suites and return the exit code; every error is one line on stderr."""
     # The stream is named, because stdout is pytest's while the suites run.
-    console = Console(file=sys.stderr if wishes.json_out == "-" else sys.stdout, highlight=False)
+    console = Screen(file=sys.stderr if wishes.json_out == "-" else sys.stdout)
     try:
         with _interruptible():
             return _judge(wishes, console)
     except (BadUsage, BadTarget, BadRun, UnknownStatement) as error:
-        return _fail(USAGE, error)
+        return fail(USAGE, error)
     except TargetError as error:
-        return _fail(UNREACHABLE, error)
+        return fail(UNREACHABLE, error)
     except KeyboardInterrupt:
-        return _fail(INTERRUPTED, "interrupted before the first test")
+        return fail(INTERRUPTED, "interrupted before the first test")
     except OSError as error:
-        return _fail(INTERNAL, error)
+        return fail(INTERNAL, error)
 
 
 def _judge(wishes: Wishes, console: Console) -> int:
@@ -84,7 +87,8 @@ def _judge(wishes: Wishes, console: Console) -> int:
     live = LiveProgress(console)
     recording: Recording | None = None
     with ExitStack() as resources:
-        with console.status(f"opening {', '.join(wishes.targets)}") if console.is_terminal else ExitStack():
+        opening = Text(f"opening {', '.join(map(redact, wishes.targets))}")
+        with console.status(opening) if console.is_terminal else ExitStack():
             targets = _open(wishes, words, resources, folder / LOGS)
         if wishes.record:
             recording = resources.enter_context(record(targets, folder / "captures"))
@@ -189,15 +193,15 @@ def _conclude(
     if recording is not None:
         print_recording(recording, folder, console)
     for error in run.errors[:10]:
-        console.print(f"error: {error}", style="bold red", soft_wrap=True, markup=False)
+        console.print(f"error: {error}", style="bold red", soft_wrap=True)
     console.print(f"\n{len(run.tests)} of {run.planned} tests ended; run directory: {_near(folder)}", soft_wrap=True)
     if wishes.examples:
         console.print(f"{wishes.examples} random examples, seed {wishes.seed}")
     if live.interrupted:
-        return _fail(INTERRUPTED, "interrupted: the run is not complete")
+        return fail(INTERRUPTED, "interrupted: the run is not complete")
     code = INTERNAL if live.errors else exit_code(run, fail_on_should=wishes.fail_on == "should")
     if run.planned == 0 and not run.errors:
-        return _fail(code, "no test fits: look at --suite, --statement, --level, --section and -k")
+        return fail(code, "no test fits: look at --suite, --statement, --level, --section and -k")
     return code
 
 
@@ -214,11 +218,6 @@ def _near(folder: Path) -> str:
         return str(folder.relative_to(Path.cwd()))
     except ValueError:
         return str(folder)
-
-
-def _fail(code: int, error: object) -> int:
-    sys.stderr.write(f"mqproof: {error}\n")
-    return code
 
 
 @contextmanager

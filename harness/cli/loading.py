@@ -10,10 +10,12 @@ from pathlib import Path
 from typing import Any
 
 from mqproof.harness.cli.exits import CONFORMS, DEVIATES, INTERNAL, INTERRUPTED, NOTHING, UNREACHABLE, USAGE
+from mqproof.harness.cli.failing import fail
 from mqproof.harness.cli.load_process import LoadFailed, run_process
 from mqproof.harness.cli.load_showing import show
 from mqproof.harness.cli.load_wishes import Wishes, fitting, read
 from mqproof.harness.reporting.allure_measured import write_measured
+from mqproof.harness.reporting.screen import Screen
 from mqproof.harness.run import BadRun, Run, new_folder, write_atomically
 from mqproof.harness.run import load as load_run
 from mqproof.harness.targets.errors import TargetError
@@ -36,11 +38,11 @@ def put_load(wishes: Wishes) -> int:
     try:
         return _put_load(wishes)
     except (BadTarget, BadSettings, BadThreshold, BadRun, BadWorkload) as error:
-        return _fail(USAGE, error)
+        return fail(USAGE, error)
     except TargetError as error:
-        return _fail(UNREACHABLE, error)
+        return fail(UNREACHABLE, error)
     except LoadFailed as error:
-        return _fail(INTERNAL, error)
+        return fail(INTERNAL, error)
     except KeyboardInterrupt:
         return INTERRUPTED
 
@@ -49,7 +51,7 @@ def _put_load(wishes: Wishes) -> int:
     wishes = read(wishes)
     for name in wishes.unused:
         sys.stderr.write(f"mqproof: {wishes.name} has no use for {spelt(name)}: it goes on without\n")
-    console = Console(highlight=False, stderr=wishes.json_out == "-")
+    console = Screen(stderr=wishes.json_out == "-")
     is_appended = wishes.out is not None and (wishes.out / "run.json").exists()
     run = load_run(wishes.out) if is_appended and wishes.out is not None else Run()
     results: list[dict[str, Any]] = []
@@ -205,8 +207,3 @@ def _code(wishes: Wishes, results: list[dict[str, Any]]) -> int:
     if not all(entry["metrics"]["published"] for entry in results):
         return NOTHING
     return CONFORMS
-
-
-def _fail(code: int, error: Exception) -> int:
-    sys.stderr.write(f"mqproof: {error}\n")
-    return code

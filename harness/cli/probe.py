@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import typer
+from mqproof.harness.cli.failing import fail
 from mqproof.harness.cli.waiting import waiting
 
 
@@ -32,19 +33,14 @@ def probe(
             found = open_all(targets, resources, tls=tls, password=read_password(password_file))
             rows = [_probe(target) for target in found]
     except BadTarget as error:
-        raise _fail(error, USAGE) from None
+        raise typer.Exit(fail(USAGE, error)) from None
     except (TargetError, Blocked) as error:
-        raise _fail(error, UNREACHABLE) from None
+        raise typer.Exit(fail(UNREACHABLE, error)) from None
     if as_json:
         typer.echo(json.dumps(rows, indent=1))
         return
     for row in rows:
         _show(row)
-
-
-def _fail(error: Exception, code: int) -> typer.Exit:
-    typer.echo(f"mqproof: {error}", err=True)
-    return typer.Exit(code)
 
 
 def _probe(target: Any) -> dict[str, Any]:
@@ -66,13 +62,14 @@ def _probe(target: Any) -> dict[str, Any]:
 
 
 def _show(row: dict[str, Any]) -> None:
-    from rich.console import Console
+    from mqproof.harness.reporting.screen import Screen
     from rich.padding import Padding
     from rich.table import Table
+    from rich.text import Text
 
-    console = Console(highlight=False)
+    console = Screen()
     name = f"{row['product'] or 'an unnamed broker'} {row['version']}"
-    console.print(f"[bold]{name}[/bold]  {row['url']}", soft_wrap=True)
+    console.print(Text.assemble((name, "bold"), f"  {row['url']}"), soft_wrap=True)
     table = Table("", "announced", "measured", box=None, pad_edge=False, padding=(0, 2, 0, 0))
     for limit in row["limits"]:
         table.add_row(limit["name"], limit["announced"], limit["measured"])

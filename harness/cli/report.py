@@ -4,6 +4,8 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
+from mqproof.harness.cli.codes import UNREACHABLE, USAGE
+from mqproof.harness.cli.failing import fail
 from mqproof.harness.cli.waiting import waiting
 from mqproof.harness.cli.written import AsJson, say_written
 
@@ -34,11 +36,9 @@ def report(
         with waiting("making the page"):
             render(whole, page.resolve(), history and history.resolve())
     except BadRun as error:
-        typer.echo(f"mqproof: {error}", err=True)
-        raise typer.Exit(2) from None
+        raise typer.Exit(fail(USAGE, error)) from None
     except ReportUnavailable as error:
-        typer.echo(f"mqproof: no report: {error}", err=True)
-        raise typer.Exit(3) from None
+        raise typer.Exit(fail(UNREACHABLE, f"no report: {error}")) from None
     say_written("page", page, as_json)
 
 

@@ -6,7 +6,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
+from mqproof.harness.cli.codes import UNREACHABLE, USAGE
+from mqproof.harness.cli.failing import fail
 from mqproof.harness.cli.waiting import waiting
+from mqproof.harness.cli.written import say
 
 if TYPE_CHECKING:
     from mqproof.harness.bug_report import Case
@@ -41,12 +44,11 @@ def report_bug(
         case = smallest_case(load(run), folder, statement, target)
         text = as_markdown(_shrunk(case) if shrink else case)
     except (BadRun, NothingToReport, UnknownStatement, BadTarget, TargetError) as error:
-        typer.echo(f"mqproof: {error}", err=True)
-        raise typer.Exit(3 if isinstance(error, TargetError) else 2) from None
+        raise typer.Exit(fail(UNREACHABLE if isinstance(error, TargetError) else USAGE, error)) from None
     if as_json:
         typer.echo(json.dumps({"statement": statement, "markdown": text}))
     else:
-        typer.echo(text, nl=False)
+        say(text, nl=False)
 
 
 def _shrunk(case: "Case") -> "Case":

@@ -6,6 +6,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
+from mqproof.harness.cli.codes import USAGE
+from mqproof.harness.cli.failing import fail
 from mqproof.harness.cli.written import AsJson, say_written
 
 if TYPE_CHECKING:
@@ -27,7 +29,7 @@ def runs(ctx: typer.Context, as_json: Annotated[bool, typer.Option("--json", hel
     if ctx.invoked_subcommand is None:
         list_runs(None, as_json)
     elif as_json:
-        _refuse(f"--json comes behind the command: mqproof runs {ctx.invoked_subcommand} --json")
+        raise typer.Exit(fail(USAGE, f"--json comes behind the command: mqproof runs {ctx.invoked_subcommand} --json"))
 
 
 @app.command("list")
@@ -40,7 +42,7 @@ def list_runs(
     from mqproof.harness.run import FOLDER, BadRun
 
     if folder is not None and not folder.is_dir():
-        _refuse(f"{folder} is no folder: name the one that holds the runs")
+        raise typer.Exit(fail(USAGE, f"{folder} is no folder: name the one that holds the runs"))
     folder = folder or Path(FOLDER)
     rows = []
     for path, run in runs_in(folder):
@@ -67,7 +69,7 @@ def pack_run(
     try:
         pack(run, archive)
     except BadRun as error:
-        _refuse(error)
+        raise typer.Exit(fail(USAGE, error)) from None
     say_written("file", archive, as_json)
 
 
@@ -84,13 +86,8 @@ def unpack_run(
     try:
         folder = unpack(file, into)
     except BadRun as error:
-        _refuse(error)
+        raise typer.Exit(fail(USAGE, error)) from None
     say_written("run", folder, as_json)
-
-
-def _refuse(error: Exception | str) -> None:
-    typer.echo(f"mqproof: {error}", err=True)
-    raise typer.Exit(2)
 
 
 def _row(path: Path, run: "Run") -> dict[str, Any]:
@@ -107,7 +104,7 @@ def _row(path: Path, run: "Run") -> dict[str, Any]:
 
 
 def _print(rows: list[dict[str, Any]]) -> None:
-    from rich.console import Console
+    from mqproof.harness.reporting.screen import Screen
     from rich.table import Table
 
     table = Table("run", "targets", "holds", box=None, pad_edge=False)
@@ -119,4 +116,4 @@ def _print(rows: list[dict[str, Any]]) -> None:
         holds = ", ".join(f"{count} {name}" for name, count in counts.items() if count) or "nothing"
         state = "" if row["complete"] else " (not complete)"
         table.add_row(row["run"], ", ".join(dict.fromkeys(row["targets"])), holds + state)
-    Console(highlight=False).print(table)
+    Screen().print(table)

@@ -7,7 +7,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
-from mqproof.harness.cli.written import say_json
+from mqproof.harness.cli.failing import fail
+from mqproof.harness.cli.written import say, say_json
 
 if TYPE_CHECKING:
     from mqproof.harness.chaos.decisions import Event, Replay
@@ -77,11 +78,9 @@ def sabotage(
         wanted = _scenario(protocol, fault or [], scenario, repeat, (probability, seed, after, only))
         _stand(target, tls, wanted, listen, seconds(end_after, "--for") if end_after else None, out, repeat, tell)
     except (BadTarget, BadScenario, OSError) as error:
-        typer.echo(f"mqproof: {error}", err=True)
-        raise typer.Exit(USAGE) from None
+        raise typer.Exit(fail(USAGE, error)) from None
     except TargetError as error:
-        typer.echo(f"mqproof: {error}", err=True)
-        raise typer.Exit(UNREACHABLE) from None
+        raise typer.Exit(fail(UNREACHABLE, error)) from None
 
 
 sabotage.__doc__ = HELP
@@ -174,12 +173,12 @@ class Teller:
             typer.echo(json.dumps({**where, "folder": str(folder)}))
             return
         product = f" ({target.product} {target.version})" if target.product else ""
-        typer.echo(f"connect to {saboteur.host}:{saboteur.port}; the broker is {target.redacted_url}{product}")
+        say(f"connect to {saboteur.host}:{saboteur.port}; the broker is {target.redacted_url}{product}")
         typer.echo(f"the transcript is in {folder}; Ctrl-C ends")
 
     def event(self, event: "Event") -> None:
         """Say what a fault met."""
-        typer.echo(event.as_json() if self._as_json else event.line)
+        say(event.as_json() if self._as_json else event.line)
 
     def end(self, passed: int, met: Mapping[str, int]) -> None:
         """Say how many messages passed, and what each fault met."""

@@ -10,8 +10,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
+from mqproof.harness.cli.codes import CONFORMS, DEVIATES, INTERRUPTED, USAGE
+from mqproof.harness.cli.failing import fail
 from mqproof.harness.cli.waiting import waiting
-from mqproof.harness.cli.written import say_json
+from mqproof.harness.cli.written import say, say_json
 
 if TYPE_CHECKING:
     from mqproof.harness.run import Run
@@ -62,24 +64,21 @@ def stability(
     options += [f"--ca-file={ca_file}"] if ca_file else []
     options += ["--insecure"] if insecure else []
     if out is not None and (out / FILE).exists():
-        typer.echo(f"mqproof: --out {out} holds repeats already: name another folder", err=True)
-        raise typer.Exit(2)
+        raise typer.Exit(fail(USAGE, f"--out {out} holds repeats already: name another folder"))
     folder = out or new_folder()
     try:
         found = _repeated([*words, *options], ways(runs, seed, workers), folder, quiet=as_json)
     except NotJudged as error:
-        typer.echo(f"mqproof: {error}", err=True)
-        raise typer.Exit(error.code) from None
+        raise typer.Exit(fail(error.code, error)) from None
     except KeyboardInterrupt:
-        typer.echo("mqproof: interrupted: the runs that ended are kept", err=True)
-        raise typer.Exit(130) from None
+        raise typer.Exit(fail(INTERRUPTED, "interrupted: the runs that ended are kept")) from None
     result = summed_up(found, _command(words, suite or [], runs, seed), os.cpu_count() or 1)
     result.save(folder)
     if as_json:
         say_json({**asdict(result), "is_stable": result.is_stable, "folder": str(folder)})
     else:
         _say(result, folder)
-    raise typer.Exit(0 if result.is_stable else 1)
+    raise typer.Exit(CONFORMS if result.is_stable else DEVIATES)
 
 
 def _command(words: Sequence[str], suites: Sequence[str], runs: int, seed: int) -> str:
@@ -107,7 +106,7 @@ def _repeated(
         repeat = repeat_of(way.name, run)
         verdicts = ", ".join(f"{count} {name}" for name, count in repeat.verdicts.items())
         if not quiet:
-            typer.echo(f"{way.name:{width}}  {repeat.tests} tests  {repeat.seconds:5.1f} s  {verdicts}")
+            say(f"{way.name:{width}}  {repeat.tests} tests  {repeat.seconds:5.1f} s  {verdicts}")
         found.append((way, run))
     return found
 
@@ -136,7 +135,7 @@ def _say(result: "Stability", folder: Path) -> None:
     for kind, differences in (("statement", result.statements), ("test", result.tests)):
         for row in differences:
             counts = ", ".join(f"{count} times {verdict}" for verdict, count in row.verdicts.items())
-            typer.echo(f"{kind} {row.id} on {row.target}: {counts}")
+            say(f"{kind} {row.id} on {row.target}: {counts}")
     same = "the same verdicts every time" if result.is_stable else "verdicts differ, or a run is not complete"
     typer.echo(f"{len(result.repeats)} runs: {same}; {folder}")
 

@@ -4,6 +4,8 @@ import json
 from typing import Annotated, Any
 
 import typer
+from mqproof.harness.cli.codes import INTERNAL, USAGE
+from mqproof.harness.cli.failing import fail
 
 
 def statements(
@@ -21,8 +23,7 @@ def statements(
     try:
         found = rows(spec, untested)
     except UnknownStatement as error:
-        typer.echo(f"mqproof: {error}", err=True)
-        raise typer.Exit(2) from None
+        raise typer.Exit(fail(USAGE, error)) from None
     if as_json:
         typer.echo(json.dumps(found, indent=1))
     else:
@@ -36,8 +37,7 @@ def _write_index() -> None:
     try:
         typer.echo(f"{write()} statements have tests")
     except NotCollected as error:
-        typer.echo(f"mqproof: the suites cannot be collected: {error}", err=True)
-        raise typer.Exit(4) from None
+        raise typer.Exit(fail(INTERNAL, f"the suites cannot be collected: {error}")) from None
 
 
 def rows(spec: str | None, untested: bool = False) -> list[dict[str, Any]]:
@@ -65,14 +65,14 @@ def rows(spec: str | None, untested: bool = False) -> list[dict[str, Any]]:
 
 
 def _print(found: list[dict[str, Any]]) -> None:
-    from rich.console import Console
+    from mqproof.harness.reporting.screen import Screen
     from rich.table import Table
 
     table = Table("level", "statement", "tests", "summary", box=None, pad_edge=False)
     for row in found:
         tests = str(len(row["tests"])) if row["testable"] != "no" else "-"
         table.add_row(row["level"], f"{row['spec']}:{row['id']}", tests, row["summary"])
-    console = Console(highlight=False)
+    console = Screen()
     console.print(table)
     testable = [row for row in found if row["testable"] != "no"]
     tested = sum(bool(row["tests"]) for row in testable)

@@ -11,7 +11,8 @@ def waiting(what: str) -> Iterator[None]:
     if not sys.stderr.isatty():
         yield
         return
-    from rich.console import Console
+    from mqproof.harness.reporting.screen import Screen
+    from rich.text import Text
 
-    with Console(stderr=True, highlight=False).status(what):
+    with Screen(stderr=True).status(Text(what)):
         yield

@@ -128,11 +128,11 @@ def _table(interface: str) -> "Iterator[Callable[[Callable[[], Summary]], None]]
         yield say
         return
     from mqproof.harness.reporting.account_text import live_table
-    from rich.console import Console
+    from mqproof.harness.reporting.screen import Screen
     from rich.live import Live
 
     last = 0.0
-    with Live(console=Console(stderr=True), auto_refresh=False, transient=True) as screen:
+    with Live(console=Screen(stderr=True), auto_refresh=False, transient=True) as screen:
 
         def show(summary: "Callable[[], Summary]") -> None:
             nonlocal last

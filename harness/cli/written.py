@@ -1,12 +1,18 @@
-"""What commands print: the name of the file that was written, or JSON."""
+"""What commands print: the name of the file that was written, JSON, or a text."""
 
 import json
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
+from mqproof.harness.printable import printable_lines
 
 AsJson = Annotated[bool, typer.Option("--json", help="Print what was written as JSON.")]
+
+
+def say(text: str, *, nl: bool = True) -> None:
+    """Print a text in which others may have a word: brokers, clients, a run that somebody sent."""
+    typer.echo(printable_lines(text), nl=nl)
 
 
 def say_json(document: Any) -> None:

@@ -12,6 +12,7 @@ from mqproof.harness.clienttest.opinions import Opinion
 from mqproof.harness.clienttest.running import Trial
 from mqproof.harness.clienttest.situations import PROTOCOLS
 from mqproof.harness.evidence import save_transcripts
+from mqproof.harness.reporting.markdown import cell
 from mqproof.harness.run import Run
 from mqproof.harness.targets.target import Target
 from mqproof.harness.verdicts import Verdict
@@ -106,8 +107,8 @@ def _table(opinions: Iterable[Opinion]) -> list[str]:
         if opinion.breaches:
             breach = opinion.breaches[0]
             evidence = f"{breach.situation}: expected {breach.expected}; got {breach.actual}"
-        cells = (f"`{opinion.statement.id}`", WORDS[opinion.verdict], opinion.statement.summary, evidence)
-        rows.append("| " + " | ".join(cell.replace("|", "\\|").replace("\n", " ") for cell in cells) + " |")
+        name, word = f"`{opinion.statement.id}`", WORDS[opinion.verdict]
+        rows.append(f"| {name} | {word} | {cell(opinion.statement.summary)} | {cell(evidence)} |")
     return rows
 
 

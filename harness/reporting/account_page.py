@@ -1,12 +1,12 @@
 """The account as one self-contained page: charts and tables, no script, no request."""
 
 from collections.abc import Iterable, Mapping, Sequence
-from html import escape
 from typing import Any
 
+from mqproof.harness.printable import html_text
 from mqproof.harness.reporting.charts import lines, stacked_bars, timeline
 from mqproof.harness.reporting.messages_text import FATES, TIMES
-from mqproof.harness.reporting.tables import figure, printable
+from mqproof.harness.reporting.tables import figure
 
 POLICY = "default-src 'none'; style-src 'unsafe-inline'"
 STYLE = """
@@ -30,7 +30,7 @@ Cells = Sequence[object]
 def account_page(account: Mapping[str, Any], series: Mapping[str, Sequence[float]], seconds: float) -> str:
     """Return the page. ``series``: octets by kind of traffic in slices of so many seconds."""
     names = ", ".join(entry["name"] for entry in account["files"])
-    parts = [f"<h1>{_text(names)}</h1>", f"<p>{_head(account)}</p>"]
+    parts = [f"<h1>{html_text(names)}</h1>", f"<p>{_head(account)}</p>"]
     parts += ["<h2>Where the bytes go</h2>", _layers(account), _purposes(account)]
     parts += ["<h2>Overhead against payload size</h2>", _overheads(account["followed"]["by_size"])]
     if series:
@@ -39,7 +39,7 @@ def account_page(account: Mapping[str, Any], series: Mapping[str, Sequence[float
     parts += ["<h2>Packets and frames</h2>", *_kinds(account), "<h2>Topics and routing keys</h2>", *_keys(account)]
     head = f'<meta charset="utf-8"><meta http-equiv="Content-Security-Policy" content="{POLICY}">'
     head += '<meta name="viewport" content="width=device-width">'
-    head += f"<title>mqproof: {_text(names)}</title><style>{STYLE}</style>"
+    head += f"<title>mqproof: {html_text(names)}</title><style>{STYLE}</style>"
     return f'<!DOCTYPE html><html lang="en"><head>{head}</head><body>{_wide("".join(parts))}</body></html>\n'
 
 
@@ -55,7 +55,8 @@ def _head(account: Mapping[str, Any]) -> str:
         text += " The TCP/IP headers of this recording are made up: link, IP and TCP figures are not given."
     for entry in account["files"]:
         if entry["stopped_at"] is not None:
-            text += f" {_text(entry['name'])} stops at byte {entry['stopped_at']:,}: {_text(entry['stopped_why'])}."
+            where = f"{entry['name']} stops at byte {entry['stopped_at']:,}"
+            text += f" {html_text(where)}: {html_text(entry['stopped_why'])}."
     return text
 
 
@@ -127,9 +128,9 @@ def _findings(findings: Sequence[Mapping[str, Any]]) -> str:
     items = []
     for finding in findings:
         packets = ", ".join(map(str, finding["packets"]))
-        where = f"{_text(finding['file'])}, packets {packets}"
-        text = f"{_text(finding['text'])}<br><span class=soft>{_text(finding['means'])}</span>"
-        items.append(f"<li><code>{_text(finding['kind'])}</code>, {finding['count']} times, {where}<br>{text}</li>")
+        where = f"{html_text(finding['file'])}, packets {packets}"
+        text = f"{html_text(finding['text'])}<br><span class=soft>{html_text(finding['means'])}</span>"
+        items.append(f"<li><code>{html_text(finding['kind'])}</code>, {finding['count']} times, {where}<br>{text}</li>")
     return f"<ul>{''.join(items)}</ul>"
 
 
@@ -160,15 +161,10 @@ def _name(row: Mapping[str, Any]) -> str:
 def _table(columns: Cells, rows: Sequence[Cells]) -> str:
     if not rows:
         return ""
-    head = "".join(f"<th>{_text(cell)}</th>" for cell in columns)
-    body = "".join("<tr>" + "".join(f"<td>{_text(cell)}</td>" for cell in row) + "</tr>" for row in rows)
+    head = "".join(f"<th>{html_text(cell)}</th>" for cell in columns)
+    body = "".join("<tr>" + "".join(f"<td>{html_text(cell)}</td>" for cell in row) + "</tr>" for row in rows)
     return f"<div class=wide><table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table></div>"
 
 
 def _folded(says: str, inner: str) -> str:
-    return f"<details><summary>{escape(says)}</summary>{inner}</details>"
-
-
-def _text(value: object) -> str:
-    """A capture is untrusted: nothing of it is markup, no control character stays."""
-    return escape(printable(str(value)))
+    return f"<details><summary>{html_text(says)}</summary>{inner}</details>"

@@ -2,7 +2,8 @@
 
 from typing import Any, Final
 
-from mqproof.harness.reporting.tables import figure, printable, titled_table
+from mqproof.harness.printable import printable
+from mqproof.harness.reporting.tables import figure, titled_table
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
@@ -37,7 +38,7 @@ def _print_head(account: dict[str, Any], console: Console) -> None:
     names = ", ".join(entry["name"] for entry in account["files"])
     packets = "" if account["packets"] is None else f"{account['packets']:,} packets, "
     captured = account["bytes"]["captured"]
-    console.print(f"{names}: {packets}{captured:,} bytes, {account['duration_s']:.3f} s", markup=False)
+    console.print(f"{names}: {packets}{captured:,} bytes, {account['duration_s']:.3f} s")
     if account["synthetic_headers"]:
         console.print(
             "The TCP/IP headers of this recording are made up (a proxy saw the streams only): link, IP and TCP "

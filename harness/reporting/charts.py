@@ -2,8 +2,9 @@
 
 import math
 from collections.abc import Mapping, Sequence
-from html import escape
 from typing import Final
+
+from mqproof.harness.printable import html_text
 
 # Okabe and Ito's colours: told apart by everybody, on light and on dark.
 COLOURS: Final = ("#0072B2", "#E69F00", "#009E73", "#CC79A7", "#56B4E9", "#D55E00", "#B8A500", "#8C8C8C")
@@ -22,11 +23,11 @@ def stacked_bars(title: str, unit: str, rows: Mapping[str, Mapping[str, float]])
     parts = list(dict.fromkeys(part for row in rows.values() for part in row))
     most = max((sum(row.values()) for row in rows.values()), default=0) or 1
     scale = (WIDTH - LEFT - 90) / most
-    out = [f'<text x="0" y="16" class="h">{escape(title)}</text>', _legend(parts, 26) if len(parts) > 1 else ""]
+    out = [f'<text x="0" y="16" class="h">{html_text(title)}</text>', _legend(parts, 26) if len(parts) > 1 else ""]
     y = 52 if len(parts) > 1 else 30
     for name, row in rows.items():
         x = float(LEFT)
-        out.append(f'<text x="{LEFT - 8}" y="{y + 16}" text-anchor="end">{escape(name)}</text>')
+        out.append(f'<text x="{LEFT - 8}" y="{y + 16}" text-anchor="end">{html_text(name)}</text>')
         for number, part in enumerate(parts):
             value = row.get(part, 0)
             width = value * scale
@@ -38,7 +39,8 @@ def stacked_bars(title: str, unit: str, rows: Mapping[str, Mapping[str, float]])
                 on_dark = COLOURS[number % len(COLOURS)] in DARK
                 out.append(f'<text {place} class="v{" w" if on_dark else ""}">{_number(value)}</text>')
             x += width
-        out.append(f'<text x="{x + 6:.1f}" y="{y + 16}" class="s">{_number(sum(row.values()))} {escape(unit)}</text>')
+        whole = f"{_number(sum(row.values()))} {html_text(unit)}"
+        out.append(f'<text x="{x + 6:.1f}" y="{y + 16}" class="s">{whole}</text>')
         y += 30
     return _svg(title, WIDTH, y + 4, out)
 
@@ -50,15 +52,15 @@ def lines(title: str, x_says: str, y_says: str, rows: Mapping[str, Sequence[tupl
         return ""
     across = _Axis([x for x, _ in points], LEFT - 80, WIDTH - 20)
     up = _Axis([y for _, y in points], 330, 72)
-    out = [f'<text x="0" y="16" class="h">{escape(title)}</text>', _legend(list(rows), 26)]
+    out = [f'<text x="0" y="16" class="h">{html_text(title)}</text>', _legend(list(rows), 26)]
     for value in up.ticks:
         y = up.at(value)
         out.append(f'<line x1="{LEFT - 80}" x2="{WIDTH - 20}" y1="{y:.1f}" y2="{y:.1f}" class="g"/>')
         out.append(f'<text x="{LEFT - 86}" y="{y + 4:.1f}" text-anchor="end" class="s">{_number(value)}</text>')
     for value in across.ticks:
         out.append(f'<text x="{across.at(value):.1f}" y="348" text-anchor="middle" class="s">{_number(value)}</text>')
-    out.append(f'<text x="{WIDTH - 20}" y="366" text-anchor="end" class="s">{escape(x_says)}</text>')
-    out.append(f'<text x="0" y="54" class="s">{escape(y_says)}</text>')
+    out.append(f'<text x="{WIDTH - 20}" y="366" text-anchor="end" class="s">{html_text(x_says)}</text>')
+    out.append(f'<text x="0" y="54" class="s">{html_text(y_says)}</text>')
     for number, (name, row) in enumerate(rows.items()):
         colour = COLOURS[number % len(COLOURS)]
         path = " ".join(f"{across.at(x):.1f},{up.at(y):.1f}" for x, y in row)
@@ -66,7 +68,7 @@ def lines(title: str, x_says: str, y_says: str, rows: Mapping[str, Sequence[tupl
         for x, y in row:
             says = f"{name}: {_number(x)} {x_says}, {_number(y)} {y_says}"
             spot = f'<circle cx="{across.at(x):.1f}" cy="{up.at(y):.1f}" r="4" fill="{colour}">'
-            out.append(f"{spot}<title>{escape(says)}</title></circle>")
+            out.append(f"{spot}<title>{html_text(says)}</title></circle>")
     return _svg(title, WIDTH, 372, out)
 
 
@@ -77,7 +79,7 @@ def timeline(title: str, unit: str, seconds: float, rows: Mapping[str, Sequence[
     most = max(totals, default=0)
     if not most:
         return ""
-    out = [f'<text x="0" y="16" class="h">{escape(title)}</text>', _legend(list(rows), 26)]
+    out = [f'<text x="0" y="16" class="h">{html_text(title)}</text>', _legend(list(rows), 26)]
     left, width, bottom, height = 70, WIDTH - 90, 260, 190
     step = width / count
     for i in range(count):
@@ -96,7 +98,7 @@ def timeline(title: str, unit: str, seconds: float, rows: Mapping[str, Sequence[
         x = left + share * width
         place = f'x="{x}" y="{bottom + 18}" text-anchor="middle"'
         out.append(f'<text {place} class="s">{count * seconds * share:.3g} s</text>')
-    out.append(f'<text x="0" y="54" class="s">{escape(unit)} in each {seconds:.3g} s</text>')
+    out.append(f'<text x="0" y="54" class="s">{html_text(unit)} in each {seconds:.3g} s</text>')
     return _svg(title, WIDTH, bottom + 26, out)
 
 
@@ -128,14 +130,14 @@ def _legend(names: Sequence[str], y: float) -> str:
     x, out = 0.0, []
     for number, name in enumerate(names):
         out.append(f'<rect x="{x:.0f}" y="{y}" width="11" height="11" rx="2" fill="{COLOURS[number % len(COLOURS)]}"/>')
-        out.append(f'<text x="{x + 16:.0f}" y="{y + 10}" class="s">{escape(name)}</text>')
+        out.append(f'<text x="{x + 16:.0f}" y="{y + 10}" class="s">{html_text(name)}</text>')
         x += 30 + 6.4 * len(name)
     return "".join(out)
 
 
 def _bar(x: float, y: float, width: float, height: float, number: int, says: str) -> str:
     place = f'x="{x:.1f}" y="{y:.1f}" width="{width:.1f}" height="{height:.1f}"'
-    return f'<rect {place} fill="{COLOURS[number % len(COLOURS)]}"><title>{escape(says)}</title></rect>'
+    return f'<rect {place} fill="{COLOURS[number % len(COLOURS)]}"><title>{html_text(says)}</title></rect>'
 
 
 def _number(value: float) -> str:
@@ -146,4 +148,4 @@ def _number(value: float) -> str:
 
 def _svg(title: str, width: int, height: float, parts: Sequence[str]) -> str:
     head = f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {width} {height:.0f}" role="img"'
-    return f'{head} aria-label="{escape(title)}"><style>{STYLE}</style>{"".join(parts)}</svg>'
+    return f'{head} aria-label="{html_text(title)}"><style>{STYLE}</style>{"".join(parts)}</svg>'

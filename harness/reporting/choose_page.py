@@ -2,12 +2,13 @@
 
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, field
-from html import escape
 from typing import Any
 
 from mqproof.harness.choose import SCHEMA, Candidate, Choice, shown_measure
 from mqproof.harness.choose_claims import Claim
-from mqproof.harness.reporting.compare_text import STYLE, cell
+from mqproof.harness.printable import html_text
+from mqproof.harness.reporting.compare_text import STYLE
+from mqproof.harness.reporting.markdown import cell
 
 ROWS = (
     ("message_octets", "one message on the device's line, TCP/IP and acknowledgements included"),
@@ -79,21 +80,21 @@ def page(report: Report) -> str:
     for kind, content in _blocks(report):
         if kind in ("h1", "h2", "h3", "p"):
             text = str(content).replace("`", "")
-            parts.append(f"<{kind}>{escape(text)}</{kind}>")
+            parts.append(f"<{kind}>{html_text(text)}</{kind}>")
         elif kind == "list":
-            parts.append("<ul>" + "".join(f"<li>{escape(text)}</li>" for text in content) + "</ul>")
+            parts.append("<ul>" + "".join(f"<li>{html_text(text)}</li>" for text in content) + "</ul>")
         else:
             parts.append(_html_table(content))
     head = (
         '<meta charset="utf-8"><meta name="viewport" content="width=device-width, initial-scale=1">'
-        f'<link rel="icon" href="data:,"><title>{escape(_title(report))}</title><style>{STYLE}</style>'
+        f'<link rel="icon" href="data:,"><title>{html_text(_title(report))}</title><style>{STYLE}</style>'
     )
     return f'<!DOCTYPE html><html lang="en"><head>{head}</head><body>{"".join(parts)}</body></html>\n'
 
 
 def _html_table(rows: Sequence[Sequence[str]]) -> str:
-    head = "".join(f"<th>{escape(text)}</th>" for text in rows[0])
-    body = "".join("<tr>" + "".join(f"<td>{escape(text)}</td>" for text in row) + "</tr>" for row in rows[1:])
+    head = "".join(f"<th>{html_text(text)}</th>" for text in rows[0])
+    body = "".join("<tr>" + "".join(f"<td>{html_text(text)}</td>" for text in row) + "</tr>" for row in rows[1:])
     return f'<div class="scroll"><table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table></div>'
 
 

@@ -1,8 +1,9 @@
 """A comparison for people: on the terminal, as Markdown for a pull request, as a page."""
 
-from html import escape
 
 from mqproof.harness.compare import OVERHEAD, Comparison, Direction, MetricChange
+from mqproof.harness.printable import html_text
+from mqproof.harness.reporting.markdown import cell
 from rich.console import Console
 from rich.padding import Padding
 from rich.table import Table
@@ -36,7 +37,7 @@ th, td { text-align: left; padding: .35rem .6rem; border-bottom: 1px solid var(-
 
 def print_comparison(found: Comparison, console: Console) -> None:
     """Print the comparison."""
-    console.print(f"A  {found.a}\nB  {found.b}\n", markup=False)
+    console.print(f"A  {found.a}\nB  {found.b}\n")
     for direction, heading in TITLES:
         changes = found.of(direction)
         if changes:
@@ -72,20 +73,22 @@ def markdown(found: Comparison) -> str:
             lines.append("")
     if found.metrics:
         lines += ["| measured | before | after | |", "|---|---|---|---|"]
-        lines += [f"| {measured(m)} | {spread(m.before)} | {spread(m.after)} | {m.verdict} |" for m in found.metrics]
+        for m in found.metrics:
+            lines.append(f"| {cell(measured(m))} | {spread(m.before)} | {spread(m.after)} | {m.verdict} |")
     return "\n".join(lines).rstrip() + "\n"
 
 
 def page(found: Comparison) -> str:
     """Return the comparison as one self-contained page."""
-    parts = [f"<h1>{escape(found.a)} → {escape(found.b)}</h1>"]
+    title = f"{html_text(found.a)} → {html_text(found.b)}"
+    parts = [f"<h1>{title}</h1>"]
     parts.append(f"<p>{len(found.verdicts)} verdicts changed, {found.unchanged} did not.</p>")
     if found.one_sided:
-        parts.append(f"<p>On one side only: {escape(', '.join(found.one_sided))}.</p>")
+        parts.append(f"<p>On one side only: {html_text(', '.join(found.one_sided))}.</p>")
     for direction, heading in TITLES:
         rows = "".join(
-            f"<tr><td><code>{escape(c.spec)}:{escape(c.id)}</code><br>{escape(c.summary)}</td><td>{escape(c.level)}</td>"
-            f"<td>{c.before}</td><td class={direction}>{c.after}</td><td>{escape(c.reason)}</td></tr>"
+            f"<tr><td><code>{html_text(c.spec)}:{html_text(c.id)}</code><br>{html_text(c.summary)}</td><td>{html_text(c.level)}</td>"
+            f"<td>{c.before}</td><td class={direction}>{c.after}</td><td>{html_text(c.reason)}</td></tr>"
             for c in found.of(direction)
         )
         if rows:
@@ -96,7 +99,7 @@ def page(found: Comparison) -> str:
         parts.append(f"<h2>Measured</h2>{_scrolling(head + ''.join(map(_metric_row, found.metrics)))}")
     head = (
         '<meta charset="utf-8"><meta name="viewport" content="width=device-width, initial-scale=1">'
-        f'<link rel="icon" href="data:,"><title>{escape(found.a)} → {escape(found.b)}</title><style>{STYLE}</style>'
+        f'<link rel="icon" href="data:,"><title>{title}</title><style>{STYLE}</style>'
     )
     return f'<!DOCTYPE html><html lang="en"><head>{head}</head><body>{"".join(parts)}</body></html>\n'
 
@@ -120,10 +123,5 @@ def spread(values: tuple[float, ...]) -> str:
 
 
 def _metric_row(metric: MetricChange) -> str:
-    cells = f"<td>{escape(measured(metric))}<td>{spread(metric.before)}<td>{spread(metric.after)}"
-    return f"<tr>{cells}<td class={escape(metric.verdict.split()[0])}>{escape(metric.verdict)}</tr>"
-
-
-def cell(text: str) -> str:
-    """Return a text as it may stand in a cell of a Markdown table."""
-    return text.replace("|", "\\|").replace("\n", " ").replace("<", "&lt;")
+    cells = f"<td>{html_text(measured(metric))}<td>{spread(metric.before)}<td>{spread(metric.after)}"
+    return f"<tr>{cells}<td class={html_text(metric.verdict.split()[0])}>{html_text(metric.verdict)}</tr>"

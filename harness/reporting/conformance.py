@@ -7,6 +7,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
+from mqproof.harness.reporting.markdown import cell
 from mqproof.harness.reporting.scorecard import TITLES, again
 from mqproof.harness.run import BadRun, Run
 from mqproof.harness.stability import Stability
@@ -223,12 +224,6 @@ def _command(run: Run) -> str:
     targets = dict.fromkeys(again(target) for target in run.targets)
     suites = sorted({test["id"].split("/")[1] for test in run.tests if test["id"].startswith("suites/")})
     return shlex.join(["mqproof", "test", *targets, *(word for name in suites for word in ("--suite", name))])
-
-
-def cell(text: str) -> str:
-    """Return text that stays within one cell of a table, whatever a broker or a run wrote into it."""
-    escaped = " ".join(text.split()).replace("\\", "\\\\").replace("|", "\\|").replace("[", "\\[")
-    return escaped.replace("<", "&lt;").replace("`", "'")
 
 
 def _header(*names: str) -> list[str]:

@@ -12,7 +12,7 @@ def print_forecast(result: dict[str, Any], console: Console) -> None:
     """Print one row for each way to send it, at most 80 columns wide."""
     console.width = min(console.width, 80)
     given = result["conditions"]
-    console.print(result["title"], markup=False)
+    console.print(result["title"])
     console.print(_conditions(given))
     columns = ("per message", "packets", "per day", "packets", "per month")
     table = titled_table("One device: bytes from Ethernet up", "", *columns)

@@ -5,6 +5,8 @@ import xml.etree.ElementTree as ElementTree
 from collections.abc import Sequence
 
 from mqproof.harness.gate import Result, passes
+from mqproof.harness.printable import printable, printable_lines
+from mqproof.harness.reporting.markdown import cell
 from rich.console import Console
 from rich.padding import Padding
 from rich.text import Text
@@ -26,10 +28,10 @@ def junit(results: Sequence[Result]) -> str:
     failures = sum(not result.passed for result in results)
     suite = ElementTree.Element("testsuite", name="mqproof gate", tests=str(len(results)), failures=str(failures))
     for result in results:
-        case = ElementTree.SubElement(suite, "testcase", classname="gate", name=result.rule)
+        case = ElementTree.SubElement(suite, "testcase", classname="gate", name=printable(result.rule))
         if not result.passed:
-            message = f"{result.value}, allowed is {result.bound}"
-            ElementTree.SubElement(case, "failure", message=message).text = result.detail
+            message = printable(f"{result.value}, allowed is {result.bound}")
+            ElementTree.SubElement(case, "failure", message=message).text = printable_lines(result.detail)
     root = ElementTree.Element("testsuites")
     root.append(suite)
     return ElementTree.tostring(root, encoding="unicode", xml_declaration=True) + "\n"
@@ -52,8 +54,8 @@ def markdown(results: Sequence[Result]) -> str:
     lines = [MARK, f"### mqproof: the gate {head}", "", "| | rule | value | bound | about |", "|---|---|---|---|---|"]
     for result in results:
         word = "pass" if result.passed else "**FAIL**"
-        about = result.detail.replace("|", "\\|").replace("<", "&lt;").replace("\n", " ")
-        lines.append(f"| {word} | {result.rule} | {result.value} | {result.bound} | {about} |")
+        cells = map(cell, (result.rule, result.value, result.bound, result.detail))
+        lines.append(f"| {word} | {' | '.join(cells)} |")
     return "\n".join(lines) + "\n"
 
 

@@ -2,7 +2,7 @@
 
 from mqproof.harness.compare import Direction
 from mqproof.harness.impact import Feature, Impact, Touched
-from mqproof.harness.reporting.compare_text import cell
+from mqproof.harness.reporting.markdown import cell
 from rich.console import Console
 from rich.padding import Padding
 from rich.table import Table
@@ -19,7 +19,7 @@ LONGEST = 160  # characters of a reason
 
 def print_impact(found: Impact, console: Console, *, with_features: bool) -> None:
     """Print the changes that concern the application, each with the packets that prove the use."""
-    console.print(f"from  {found.a}\nto    {found.b}\n", markup=False)
+    console.print(f"from  {found.a}\nto    {found.b}\n")
     for direction, heading in TITLES:
         entries = found.of(direction)
         if entries:
@@ -27,7 +27,7 @@ def print_impact(found: Impact, console: Console, *, with_features: bool) -> Non
         for entry in entries:
             _print_touched(entry, console)
     for line in summary(found):
-        console.print(line, markup=False)
+        console.print(line)
     if with_features:
         console.print()
         console.print(_features_table(found.features))

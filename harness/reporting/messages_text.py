@@ -2,7 +2,8 @@
 
 from typing import Any
 
-from mqproof.harness.reporting.tables import figure, printable, titled_table
+from mqproof.harness.printable import printable
+from mqproof.harness.reporting.tables import figure, titled_table
 from rich.console import Console
 from rich.padding import Padding
 from rich.table import Table

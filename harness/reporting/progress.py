@@ -98,4 +98,4 @@ class LiveProgress:
         elif time.monotonic() - self._last_line >= LINE_EVERY:
             self._last_line = time.monotonic()
             text = f"{self.outcomes.total()}/{self.planned} tests: {self.counts.plain}"
-            self.console.print(text, highlight=False, soft_wrap=True)
+            self.console.print(text, soft_wrap=True)

@@ -15,11 +15,11 @@ def reading(names: Sequence[str], says: str) -> Iterator[Callable[[int], None] |
     if sum(sizes) < LONG or not sys.stderr.isatty():
         yield None
         return
-    from rich.console import Console
+    from mqproof.harness.reporting.screen import Screen
     from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
 
     columns = (TextColumn("{task.description}"), BarColumn(), TaskProgressColumn(), TimeRemainingColumn())
-    with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
+    with Progress(*columns, console=Screen(stderr=True), transient=True) as bar:
         task = bar.add_task(says, total=sum(sizes))
         done, before = 0, 0
 

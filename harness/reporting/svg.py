@@ -1,8 +1,9 @@
 """Pictures without scripts: conversations as sequence diagrams, numbers as bars."""
 
 from collections.abc import Sequence
-from html import escape
 from typing import Any
+
+from mqproof.harness.printable import html_text
 
 ROW = 22  # pixels for each line of a conversation
 LANE = 190  # pixels between two connections
@@ -43,13 +44,13 @@ def sequence(wires: Sequence[dict[str, Any]]) -> str:
 def bars(title: str, rows: Sequence[tuple[str, float]], unit: str) -> str:
     """Return horizontal bars with their values; none for no rows."""
     top = max((value for _, value in rows), default=0.0) or 1.0
-    parts = [f'<text x="0" y="14" class="h">{escape(title)}</text>']
+    parts = [f'<text x="0" y="14" class="h">{html_text(title)}</text>']
     for number, (name, value) in enumerate(rows):
         y = 28 + 24 * number
-        parts.append(f'<text x="0" y="{y + 13}">{escape(name[:38])}</text>')
+        parts.append(f'<text x="0" y="{y + 13}">{html_text(name[:38])}</text>')
         length = 300 * value / top
         parts.append(f'<rect x="280" y="{y}" width="{max(1.0, length):.1f}" height="17" rx="2" fill="#48a"/>')
-        parts.append(f'<text x="{288 + length:.1f}" y="{y + 13}" class="t">{value:,.4g} {escape(unit)}</text>')
+        parts.append(f'<text x="{288 + length:.1f}" y="{y + 13}" class="t">{value:,.4g} {html_text(unit)}</text>')
     return _svg(720, 34 + 24 * len(rows), parts)
 
 
@@ -64,14 +65,14 @@ def _svg(width: int, height: int, parts: Sequence[str]) -> str:
 
 
 def _lifeline(x: int, title: str, height: int) -> str:
-    name = f'<text x="{x}" y="20" text-anchor="middle" class="h">{escape(title[:26])}</text>'
+    name = f'<text x="{x}" y="20" text-anchor="middle" class="h">{html_text(title[:26])}</text>'
     return f'{name}<line x1="{x}" y1="28" x2="{x}" y2="{height}" class="l"/>'
 
 
 def _arrow(y: int, ms: float, client: int, broker: int, line: dict[str, Any]) -> str:
     text = str(line["text"])
-    label = escape(text if len(text) <= LABEL else text[: LABEL - 1] + "…")
-    full = f"<title>{escape(text)}</title>"
+    label = html_text(text if len(text) <= LABEL else text[: LABEL - 1] + "…")
+    full = f"<title>{html_text(text)}</title>"
     time = f'<text x="0" y="{y + 4}" class="t">{ms:9.1f} ms</text>'
     event = ' class="e"' if line["direction"] == "!" else ""
     said = f'<text x="{broker + 12}" y="{y + 4}"{event}>{label}{full}</text>'

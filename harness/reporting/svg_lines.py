@@ -1,7 +1,8 @@
 """Numbers over time as lines, without scripts."""
 
 from collections.abc import Sequence
-from html import escape
+
+from mqproof.harness.printable import html_text
 
 WIDTH, HEIGHT, LEFT, TOP = 640, 200, 80, 28
 COLOURS = ("#2a6fb0", "#b5541c", "#2f855a", "#805ad5")
@@ -19,7 +20,7 @@ def lines(title: str, unit: str, shown: Sequence[Line]) -> str:
         return ""
     top = max(value for _, points in drawn for _, value in points) or 1.0
     last = max(moment for _, points in drawn for moment, _ in points) or 1.0
-    parts: list[str] = [f'<text x="0" y="14" class="h">{escape(title)} ({escape(unit)})</text>']
+    parts: list[str] = [f'<text x="0" y="14" class="h">{html_text(title)} ({html_text(unit)})</text>']
     for share in (0.0, 0.5, 1.0):
         at = round(TOP + HEIGHT * (1 - share))
         parts.append(f'<line x1="{LEFT}" y1="{at}" x2="{LEFT + WIDTH}" y2="{at}" class="g"/>')
@@ -31,7 +32,7 @@ def lines(title: str, unit: str, shown: Sequence[Line]) -> str:
         )
         parts.append(f'<polyline points="{path}" fill="none" stroke="{colour}" stroke-width="1.6"/>')
         x, y = LEFT + 150 * index, TOP + HEIGHT + 34
-        parts.append(f'<text x="{x}" y="{y}" style="fill:{colour}">{escape(name)}</text>')
+        parts.append(f'<text x="{x}" y="{y}" style="fill:{colour}">{html_text(name)}</text>')
     parts.append(f'<text x="{LEFT + WIDTH}" y="{TOP + HEIGHT + 16}" text-anchor="end">{last:.4g} s</text>')
     width, height = LEFT + WIDTH + 20, TOP + HEIGHT + 44
     head = f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {width} {height}" width="{width}" height="{height}">'

@@ -16,8 +16,3 @@ def titled_table(title: str, *columns: str) -> Table:
 def figure(value: float | None) -> str:
     """Return a number with at most two decimals; - for none."""
     return "-" if value is None else f"{value:,.2f}".rstrip("0").rstrip(".")
-
-
-def printable(text: str) -> str:
-    """A capture is untrusted: show control characters as escapes."""
-    return "".join(char if char.isprintable() else char.encode("unicode_escape").decode() for char in text)

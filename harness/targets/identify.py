@@ -12,6 +12,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from mqproof.dissectors.mqtt.tables import Version
+from mqproof.harness.printable import printable
 from mqproof.harness.targets.deadline import Deadline
 from mqproof.harness.targets.diagnose import explain
 from mqproof.harness.targets.errors import TargetError, WrongProtocol
@@ -21,6 +22,7 @@ from mqproof.harness.targets.target import Target
 
 GREETING_SECONDS = 5.0
 WHOLE_SECONDS = 12.0
+LONGEST_NAME = 100  # characters of a product or version
 MQTT_FEATURES = {  # capability -> CONNACK's property that says 0 where it is lacking (MQTT 5.0 section 3.2.2.3)
     "retain": "retain_available",
     "wildcard_subscription": "wildcard_subscription_available",
@@ -60,8 +62,8 @@ def _amqp(target: Target, deadline: Deadline) -> Target:
     offered = properties.get("capabilities")
     offered = offered if isinstance(offered, Mapping) else {}
     return target.with_(
-        product=_text(properties.get("product")) or target.product,
-        version=_text(properties.get("version")) or target.version,
+        product=_name(properties.get("product")) or target.product,
+        version=_name(properties.get("version")) or target.version,
         capabilities=frozenset(name for name, value in offered.items() if value is True),
         properties={key: value for key, value in properties.items() if key != "capabilities"},
     )
@@ -79,8 +81,8 @@ def _mqtt(target: Target, deadline: Deadline) -> Target:
     best = seen[0]
     product, version = _split(next((said.sys_version for said in seen if said.sys_version), ""))
     return target.with_(
-        product=product or target.product,
-        version=version or target.version,
+        product=_name(product) or target.product,
+        version=_name(version) or target.version,
         capabilities=frozenset({said.version.spec for said in seen} | _features(best)),
         properties={name: value for name, value in best.properties.items() if isinstance(value, int | str)},
     )
@@ -123,5 +125,7 @@ def _split(text: str) -> tuple[str, str]:
     return (words[0], words[-1]) if len(words) > 1 else ("", text)
 
 
-def _text(value: Any) -> str:
-    return value.decode(errors="replace") if isinstance(value, bytes) else str(value or "")
+def _name(value: Any) -> str:
+    """Return what a broker calls itself or its version as it may be shown: one line, not too long."""
+    text = value.decode(errors="replace") if isinstance(value, bytes) else str(value or "")
+    return printable(text[:LONGEST_NAME])

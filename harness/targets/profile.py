@@ -13,6 +13,7 @@ from typing import Any
 
 from mqproof.harness.targets.target import Target
 
+LONGEST_NUMBER = 18  # digits of a version's part; a broker may send thousands, which int() refuses
 _CONDITION = re.compile(r"(>=|<=|==|<|>)\s*([0-9.]+)")
 
 
@@ -68,4 +69,5 @@ def all_profiles() -> tuple[tuple[str, dict[str, Any]], ...]:
 
 
 def _numbers(version: str) -> tuple[int, ...]:
-    return tuple(int(part) for part in re.findall(r"\d+", version.partition("-")[0].partition("+")[0])) or (0,)
+    plain = version.partition("-")[0].partition("+")[0]
+    return tuple(int(part[:LONGEST_NUMBER]) for part in re.findall("[0-9]+", plain)) or (0,)

@@ -10,9 +10,12 @@ from dataclasses import dataclass
 from hashlib import sha1
 from typing import Final
 
+from mqproof.harness.printable import printable
+
 GUID: Final = "258EAFA5-E914-47DA-95CA-C5AB0DC85B11"  # RFC 6455 section 1.3
 CONTINUATION, TEXT, BINARY, CLOSE, PING, PONG = 0, 1, 2, 8, 9, 10  # RFC 6455 section 5.2
 SUBPROTOCOL: Final = "mqtt"  # MQTT-6.0.0-3
+LONGEST_STATUS: Final = 80  # characters of its first line that an error shows
 LONGEST_ANSWER: Final = 65536  # octets of the server's answer to the opening handshake
 
 
@@ -104,7 +107,7 @@ class WebStream:
         status, *lines = head.decode("latin-1").split("\r\n")
         headers = {name.strip().lower(): value.strip() for name, _, value in (line.partition(":") for line in lines)}
         if status.split(" ", 2)[1:2] != ["101"]:
-            raise WebRefused(f"it answers {_printable(status)}")
+            raise WebRefused(f"it answers {printable(status[:LONGEST_STATUS])}")
         if headers.get("sec-websocket-accept") != accept_key(self._key):
             raise WebRefused("it answers with a wrong Sec-WebSocket-Accept")
         self.selected = headers.get("sec-websocket-protocol")
@@ -115,7 +118,3 @@ class WebStream:
 def accept_key(key: str) -> str:
     """Return the Sec-WebSocket-Accept that belongs to a Sec-WebSocket-Key: RFC 6455 section 4.2.2."""
     return b64encode(sha1((key + GUID).encode(), usedforsecurity=False).digest()).decode()
-
-
-def _printable(text: str) -> str:
-    return "".join(letter if letter.isprintable() else "?" for letter in text[:80])

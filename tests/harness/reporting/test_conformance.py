@@ -4,7 +4,8 @@ from pathlib import Path
 
 import pytest
 from mqproof.harness.cli.main import app
-from mqproof.harness.reporting.conformance import cell, conformance_page
+from mqproof.harness.reporting.conformance import conformance_page
+from mqproof.harness.reporting.markdown import cell
 from mqproof.harness.run import BadRun, Run
 from mqproof.harness.stability import summed_up, ways
 from mqproof.harness.statements.registry import SPECS, statements

@@ -37,6 +37,13 @@ def test_what_is_said_cannot_break_the_picture():
     assert "<b>&\"'" in texts(sequence([wire("<i>", 0, (0, ">", "<b>&\"'"))]))
 
 
+def test_a_control_character_does_not_make_the_picture_unreadable():
+    """XML forbids them, and a program shows nothing of such a picture."""
+    picture = sequence([wire("\x00", 0, (0, ">", "\x1b[2J\ufffe"))])
+    assert texts(picture) == ["\\x00", "broker", "      0.0 ms", "\\x1b[2J\\ufffe"]
+    assert "a\\x08" in texts(bars("t", [("a\x08", 1.0)], "B"))
+
+
 def test_of_a_long_conversation_the_middle_is_left_out():
     said = texts(sequence([wire("one", 0, *((n, ">", f"line {n}") for n in range(1000)))]))
     assert sum(text.startswith("line ") for text in said) == MOST

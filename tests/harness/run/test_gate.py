@@ -2,6 +2,7 @@
 
 import json
 import math
+import re
 import tomllib
 import xml.etree.ElementTree as ElementTree
 from dataclasses import fields
@@ -12,7 +13,7 @@ from pathlib import Path
 import jsonschema
 import pytest
 from mqproof.harness.cli.main import app
-from mqproof.harness.gate import evaluate, passes
+from mqproof.harness.gate import Result, evaluate, passes
 from mqproof.harness.gate_config import BadConfig, GateConfig, from_table, json_schema, read_config
 from mqproof.harness.reporting import gate_text
 from mqproof.harness.run import Run
@@ -207,6 +208,16 @@ def test_junit_has_a_case_per_rule():
     assert suite is not None
     assert (suite.get("tests"), suite.get("failures")) == ("4", "1")
     assert [case.get("name") for case in suite if case.find("failure") is not None] == ["max_deviations"]
+
+
+def test_no_text_of_a_run_breaks_junit_or_the_table():
+    evil = Result("rule", False, "\x1b[31m", "0", "a|b \\| <img src=x> \x08")
+    failure = ElementTree.fromstring(gate_text.junit([evil])).find("testsuite/testcase/failure")
+    assert failure is not None
+    assert (failure.get("message"), failure.text) == ("\\x1b[31m, allowed is 0", "a|b \\| <img src=x> \\x08")
+    row = gate_text.markdown([evil]).splitlines()[-1]
+    assert len(re.findall(r"(?<!\\)(?:\\\\)*\|", row)) == 6
+    assert "<img" not in row
 
 
 def test_annotations_markdown_and_badge_name_the_failure():

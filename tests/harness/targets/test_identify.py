@@ -306,6 +306,14 @@ def test_a_server_that_falls_mute_at_5_0_is_known_as_one_for_3_1_1(
     assert "mqtt-5.0" not in found.capabilities
 
 
+def test_what_a_broker_calls_itself_is_one_line_of_limited_length(monkeypatch: pytest.MonkeyPatch) -> None:
+    said = {"product": b"\x1b[2J<b>" + b"x" * 100_000, "version": "9" * 5000}
+    monkeypatch.setattr("mqproof.harness.targets.identify.greet_amqp", lambda *_: said)
+    found = identify(at(1))
+    assert found.product.startswith(r"\x1b[2J<b>xxx")
+    assert max(len(found.product), len(found.version)) < 110
+
+
 # -- TLS -------------------------------------------------------------------------------------------------------------
 
 
