@@ -25,7 +25,10 @@ from mqproof.harness.reference.mqtt.websocket import WebSocket
 
 HIGH_WATER = 1 << 20  # octets that wait for a slow reader before messages stay in the session's queue
 GATHER = 1 << 18  # octets that are gathered within one turn of the loop
+TURN = 1 << 15  # octets that a client has read of it before others have their turn: thousands of its smallest packets
 TOO_MUCH = 8 << 20  # octets that wait before nothing more is read from that client
+
+LONGEST_STOP = 60.0  # seconds, on however busy a machine
 
 DESCRIPTION = "The MQTT 3.1.1 and 5.0 reference broker. Everything is in memory and ends with it."
 
@@ -49,6 +52,7 @@ class SocketClient(asyncio.Protocol):
         """Asyncio: the client is there."""
         assert isinstance(transport, asyncio.Transport)
         self._transport = transport
+        transport.max_size = TURN  # type: ignore[attr-defined]
         transport.set_write_buffer_limits(high=HIGH_WATER)
         self._server.clients.add(self)
         self._server.arm()
@@ -236,7 +240,7 @@ class Handle:
 
 
 def _run(work: Coroutine[Any, Any, Result], loop: asyncio.AbstractEventLoop) -> Result:
-    return asyncio.run_coroutine_threadsafe(work, loop).result(10.0)
+    return asyncio.run_coroutine_threadsafe(work, loop).result(LONGEST_STOP)
 
 
 def start_in_thread(
