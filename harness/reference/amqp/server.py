@@ -27,7 +27,7 @@ _PORTS: Final = range(20000, 32000)  # below the range from which the kernel tak
 _READ_LIMIT: Final = 8 * 1024 * 1024  # octets of unread replies after which a client is not listened to
 _BACKLOG: Final = 1024
 _LINGER: Final = 1.0  # seconds for which a closed socket takes, and drops, what the client still sends
-_STOP_TIMEOUT: Final = 10.0
+_STOP_TIMEOUT: Final = 60.0  # seconds, on however busy a machine
 
 
 class Link(asyncio.Protocol):
