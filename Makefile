@@ -10,6 +10,8 @@ PARTS := dissectors harness suites loadtests
 PIP := PIP_CONSTRAINT=constraints.txt PIP_BUILD_CONSTRAINT=constraints.txt PIP_DISABLE_PIP_VERSION_CHECK=1 $(BIN)/python -m pip install -q
 PYTEST := $(BIN)/python -m pytest
 WORKERS ?= auto
+# The subset waits for processes half of the time.
+CHECK_WORKERS ?= $(shell $(PYTHON) -c 'import os; print(min(8, 2 * os.cpu_count()))')
 FUZZ_SECONDS ?= 1800
 
 # Wherever this is forbidden, each process and each worker would compile what it imports anew.
@@ -40,7 +42,7 @@ test: system-packages $(VENV)/.installed-dev lint
 	MQPROOF_TESTS_NO_SKIPS=1 $(PYTEST) -q -n $(WORKERS) --maxschedchunk 8 --ignore=tests/benchmarks
 
 check: $(VENV)/.installed-dev lint
-	$(PYTEST) -q -n $(WORKERS) --ignore=tests/benchmarks -m "not real_broker and not wheel and not whole_run and not slow and not further_case"
+	$(PYTEST) -q -n $(CHECK_WORKERS) --ignore=tests/benchmarks -m "not real_broker and not wheel and not whole_run and not slow and not further_case"
 
 bench: $(VENV)/.installed-dev
 	$(BIN)/python tests/benchmarks/bench_analyze.py

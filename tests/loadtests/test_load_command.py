@@ -30,7 +30,7 @@ def load(*arguments: str, timeout: float = 90) -> "subprocess.CompletedProcess[s
 def embedded(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
     folder = tmp_path_factory.mktemp("load")
     done = load(
-        "welcome-email", "embedded", "--users", "4", "--workers", "4", "--duration", "2", "--json", "-",
+        "welcome-email", "embedded", "--users", "4", "--workers", "4", "--duration", "1", "--json", "-",
         "--out", str(folder / "run"), "--max-lost", "0",
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
@@ -127,6 +127,7 @@ def test_interruption_ends_with_the_results_so_far(tmp_path: Path) -> None:
     assert (entry["interrupted"], entry["ledger"]["lost"]) == (True, 0)
 
 
+@pytest.mark.whole_run
 def test_scenario_is_a_plain_locust_file() -> None:
     broker = start_in_thread()
     try:

@@ -197,6 +197,7 @@ def few(monkeypatch) -> int:
     return 4
 
 
+@pytest.mark.alike
 @pytest.mark.parametrize("protocol", ["amqp", "mqtt"])
 @pytest.mark.parametrize("name", names())
 def test_every_named_workload_reaches_its_consumer(protocol, name, embedded, tmp_path, few):
@@ -204,6 +205,7 @@ def test_every_named_workload_reaches_its_consumer(protocol, name, embedded, tmp
     assert [seen.of(flow.name).count for flow in read(name).flows] == [few, few]
 
 
+@pytest.mark.alike
 @pytest.mark.parametrize("protocol", ["amqp", "mqtt"])
 def test_tls_costs_its_records_and_nothing_of_the_protocol_changes(protocol, tmp_path, few):
     found = []
@@ -218,6 +220,7 @@ def test_tls_costs_its_records_and_nothing_of_the_protocol_changes(protocol, tmp
         assert more == few * 2 * 22  # header, content type and tag (RFC 8446 section 5.2), here and in the answer
 
 
+@pytest.mark.alike
 @pytest.mark.parametrize("protocol", ["amqp", "mqtt"])
 def test_a_sample_holds_the_octets_that_were_captured(protocol, embedded, tmp_path):
     """Each packet of the device's and the consumer's connections is in one phase; the account is the second opinion."""

@@ -24,6 +24,7 @@ ROOT = Path(__file__).parents[3]
 COMMAND = [sys.executable, "-P", "-m", "mqproof.harness.cli", "crash"]
 
 
+@pytest.mark.alike
 @pytest.mark.parametrize("protocol", ["amqp", "mqtt"])
 def test_the_embedded_broker_keeps_its_promises_when_it_is_cut_off(protocol: str) -> None:
     with rounds.crash_broker("embedded", protocol) as (broker, target):
@@ -51,6 +52,7 @@ def faulty(fault: str, **options: float) -> Callable[[Scene], None]:
     return disrupt
 
 
+@pytest.mark.alike
 @pytest.mark.parametrize(
     ("protocol", "fault", "kind"),
     [
@@ -82,6 +84,7 @@ def lost_acks(scene: Scene) -> None:
     consumer.waiting.clear()
 
 
+@pytest.mark.alike
 @pytest.mark.parametrize(("protocol", "consumer"), [("amqp", AmqpConsumer), ("mqtt", MqttSubscriber)])
 def test_nothing_counts_as_lost_before_the_consumer_is_back(
     monkeypatch: pytest.MonkeyPatch, protocol: str, consumer: type[Worker]
@@ -157,6 +160,7 @@ def lost_queue(scene: Scene) -> None:
     consumer.waiting.clear()
 
 
+@pytest.mark.slow
 def test_a_durable_queue_that_is_gone_is_found_out_with_what_was_in_it(monkeypatch: pytest.MonkeyPatch) -> None:
     """What was confirmed later had no queue to go to, which is no loss."""
     monkeypatch.setattr(rounds, "RECOVERY", 4.0)
