@@ -18,6 +18,15 @@ DIFFERS = 1
 USAGE = 2
 INTERNAL = 4
 SLOW = 20 << 20  # octets; some seconds without the compiled kernels
+HELP = """Tell what the messages in a capture cost on the wire: by protocol, kind, QoS, layer and purpose.
+
+\b
+Exit codes:
+  0    every byte is booked
+  1    --check-with found a difference that nothing explains
+  2    wrong usage, or a file that cannot be read
+  4    internal error: the books do not balance
+"""
 
 
 Files = Annotated[list[str] | None, typer.Argument(help="pcap or pcapng, also gzip or zstd; - is standard input.")]
@@ -29,10 +38,12 @@ AllMessages = Annotated[
 ]
 AllFindings = Annotated[bool, typer.Option("--findings", help="Tell what is worth a look, with packet numbers.")]
 Connections = Annotated[
-    list[str] | None, typer.Option(help="Only these connections: HOST, HOST:PORT, :PORT, or two ends joined by -.")
+    list[str] | None, typer.Option(help="Only connections of HOST, HOST:PORT, :PORT or A-B, its two ends (repeatable).")
 ]
-Kinds = Annotated[list[str] | None, typer.Option(help="Only these kinds of frames: PUBLISH, basic.*.")]
-Topics = Annotated[list[str] | None, typer.Option(help="Only messages of these topics (+ #) or routing keys (* #).")]
+Kinds = Annotated[list[str] | None, typer.Option(help="Only these kinds of frames: PUBLISH, basic.* (repeatable).")]
+Topics = Annotated[
+    list[str] | None, typer.Option(help="Only messages of this topic (+ #) or routing key (* #) (repeatable).")
+]
 Since = Annotated[
     str | None, typer.Option(help="Only from then on: seconds after the first packet, or a date and time.")
 ]
@@ -42,7 +53,7 @@ WorkloadOut = Annotated[
     Path | None, typer.Option(help="Write the traffic as a workload, names made anonymous (TOML).")
 ]
 DecodeAs = Annotated[
-    list[str] | None, typer.Option(help="PORT=PROTOCOL (amqp, mqtt, tls, other) where the content should not tell.")
+    list[str] | None, typer.Option(help="PORT=PROTOCOL (amqp, mqtt, tls, other), not by content (repeatable).")
 ]
 Jobs = Annotated[int, typer.Option(min=0, help="How many files at a time; 0: as many as there are cores.")]
 Keylog = Annotated[Path | None, typer.Option(help="TLS key log: tshark decrypts, kinds and messages are counted.")]
@@ -97,7 +108,7 @@ def analyze(
     interface: Interface = None,
     duration: Duration = None,
 ) -> None:
-    """Tell what the messages in a capture cost on the wire: by protocol, kind, QoS, layer and purpose."""
+    """Analyze."""  # replaced by HELP
     from mqproof.dissectors.overhead.account import Unbalanced
     from mqproof.dissectors.overhead.selection import BadSelection
     from mqproof.harness.cli import analyzing
@@ -122,6 +133,9 @@ def analyze(
     except Unbalanced as error:
         raise typer.Exit(fail(INTERNAL, f"internal error: {error}", "mqproof analyze")) from None
     _show(account, wishes, as_json=as_json, as_csv=as_csv)
+
+
+analyze.__doc__ = HELP
 
 
 def _refusals() -> tuple[type[Exception], ...]:

@@ -12,8 +12,12 @@ of a URL's broker memory and CPU are not known. A workload is a file (TOML) or a
 home-automation, log-pipeline. Writes verdict.md, verdict.html and verdict.json.
 
 \b
-Exit codes: 0 done; 2 wrong usage, or no such workload; 3 a target cannot be reached; 4 internal error;
-130 interrupted.
+Exit codes:
+  0    done
+  2    wrong usage, or no such workload
+  3    a target cannot be reached
+  4    internal error
+  130  interrupted
 """
 
 

@@ -14,7 +14,10 @@ A and B are run directories, or folders that hold several runs of the same kind:
 only where three or more repeats on each side do not overlap.
 
 \b
-Exit codes: 0 nothing got worse; 1 verdicts or numbers got worse; 2 wrong usage, or no run.
+Exit codes:
+  0    nothing got worse
+  1    verdicts or numbers got worse
+  2    wrong usage, or no run
 """
 
 

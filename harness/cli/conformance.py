@@ -14,7 +14,9 @@ RUN is a run directory, or a folder of repeats that mqproof stability made: thei
 gets a section with what differed and how long each took.
 
 \b
-Exit codes: 0 the page is there; 2 wrong usage, no run, or none on this specification.
+Exit codes:
+  0    the page is there
+  2    wrong usage, no run, or none on this specification
 """
 
 

@@ -9,6 +9,7 @@ from typing import Annotated, Any
 import typer
 from mqproof.harness.cli.codes import CONFORMS, DEVIATES, INTERNAL, NOTHING, UNREACHABLE, USAGE
 from mqproof.harness.cli.failing import fail
+from mqproof.harness.cli.helping import Command
 
 app = typer.Typer(
     add_completion=False,
@@ -16,6 +17,18 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     help="Prove that the suites can fail: break one promise at a time and see which tests notice.",
 )
+RUN_HELP = """Run each fault against the tests that claim what it breaks.
+
+\b
+Exit codes:
+  0    every fault is killed, none is overbroad, and every test kills one
+       (the last is left out with --fault)
+  1    otherwise
+  2    wrong usage, or no such fault
+  3    a target cannot be reached
+  4    internal error
+  5    nothing ran
+"""
 SUITES = ["mqproof.suites.amqp", "mqproof.suites.mqtt"]
 
 
@@ -30,7 +43,7 @@ class Options:
     thorough: bool
 
 
-@app.command("list")
+@app.command("list", cls=Command)
 def list_faults(
     as_json: Annotated[bool, typer.Option("--json", help="As JSON.")] = False,
     as_markdown: Annotated[bool, typer.Option("--markdown", help="As the page docs/faults.md.")] = False,
@@ -53,24 +66,20 @@ def list_faults(
         typer.echo(f"{spec.name}: {spec.says}\n    breaks {', '.join(spec.statements)}")
 
 
-@app.command("run")
+@app.command("run", cls=Command, help=RUN_HELP)
 def run(
     target: Annotated[list[str] | None, typer.Option(help="A broker's URL or name (repeatable).")] = None,
     fault: Annotated[list[str] | None, typer.Option(help="Only this fault (repeatable).")] = None,
     patience: Annotated[float, typer.Option(help="Factor for every deadline.")] = 0.2,
     as_json: Annotated[bool, typer.Option("--json", help="Print the table as JSON.")] = False,
     as_markdown: Annotated[bool, typer.Option("--markdown", help="Print it as docs/kill-table.md.")] = False,
-    insecure: Annotated[bool, typer.Option(help="Do not verify the broker's certificate.")] = False,
+    insecure: Annotated[bool, typer.Option("--insecure", help="Do not verify the broker's certificate.")] = False,
     thorough: Annotated[bool, typer.Option("--thorough", help="Also tests that would prove nothing more.")] = False,
-    workers: Annotated[int, typer.Option(min=1, help="Processes (default: two per core, as most of them wait).")] = (
-        2 * (os.cpu_count() or 1)
-    ),
+    workers: Annotated[
+        int, typer.Option(min=1, show_default=False, help="Processes; two per core by default, as most of them wait.")
+    ] = 2 * (os.cpu_count() or 1),
 ) -> None:
-    """Run each fault against the tests that claim the statements it breaks.
-
-    Exit codes: 0 every fault killed, none overbroad, and every test kills one; 1 otherwise; 2 usage; 3 target
-    unreachable; 4 internal; 5 nothing ran.
-    """
+    """Run."""  # RUN_HELP is shown
     from mqproof.harness.saboteur.running import UnknownFault
     from mqproof.harness.targets.errors import TargetError
     from mqproof.harness.targets.target import BadTarget

@@ -20,7 +20,10 @@ SHOULD, known deviations excepted. A value that was not measured never passes. W
 become annotations, and the step's summary gets a table.
 
 \b
-Exit codes: 0 every rule passes; 1 a rule fails; 2 wrong usage or configuration, or no run.
+Exit codes:
+  0    every rule passes
+  1    a rule fails
+  2    wrong usage or configuration, or no run
 """
 
 

@@ -14,8 +14,11 @@ The capture (pcap, pcapng) shows which features the application uses, each with 
 it; only changes of statements that depend on these features are shown. What it did not do meanwhile is not seen.
 
 \b
-Exit codes: 0 nothing that it uses got worse; 1 something did; 2 wrong usage, no run or no capture;
-5 the capture holds no AMQP or MQTT that can be read.
+Exit codes:
+  0    nothing that it uses got worse
+  1    something did
+  2    wrong usage, no run or no capture
+  5    the capture holds no AMQP or MQTT that can be read
 """
 
 

@@ -8,12 +8,31 @@ import typer
 
 HELP = """Put load on brokers, and account for every message.
 
-SCENARIO is welcome-email, throughput, worker-crash, scale-out, traffic-spike, log-routing, exchange-cost,
-home-telemetry, alerts-qos1, billing-qos2, fleet-tracker, fan-out, connect-storm, durability-cost, p2p,
-shared-subscription or idle-connections; or a name of the MQTT world's benchmark such as p2p-1K-1K-1K-1K,
-fanout-1-1k-1-1K, sharedsub-1K-5-1K-1K, conn-tcp-10k-100. TARGET is a URL or a broker to start here: embedded (the
-default), rabbitmq, mosquitto; rabbitmq-mqtt and the like choose one protocol. Latencies run from the moment a message
-was meant to be sent until a consumer has it. Everything that is made on the broker has the prefix and is removed.
+TARGET is a URL or a broker to start here: embedded (the default), rabbitmq, mosquitto; rabbitmq-mqtt and the like
+choose one protocol. Latencies run from the moment a message was meant to be sent until a consumer has it. Everything
+that is made on the broker has the prefix and is removed. SCENARIO makes a claim measurable:
+
+\b
+  welcome-email        a queue answers the caller at once
+  throughput           how much goes through, every message accounted for
+  worker-crash         a crashed worker's task goes to another (AMQP)
+  scale-out            add workers, get throughput
+  traffic-spike        spikes are absorbed
+  log-routing          error, warning and info go to their queues
+  exchange-cost        the four exchange types and what they cost (AMQP)
+  home-telemetry       thousands of sensors, one dashboard on home/#
+  alerts-qos1          at least once (MQTT)
+  billing-qos2         exactly once (MQTT)
+  fleet-tracker        many devices, rare small messages, keep-alive
+  fan-out              one publisher, N subscribers
+  connect-storm        everyone comes back at once
+  durability-cost      what confirms, persistence and quorum cost
+  p2p                  pairs of publisher and subscriber
+  shared-subscription  subscribers share the messages of one subscription
+  idle-connections     connections held, and what each costs the broker
+
+It may also be a name of the MQTT world's benchmark, such as p2p-1K-1K-1K-1K, fanout-1-1k-1-1K, sharedsub-1K-5-1K-1K or
+conn-tcp-10k-100.
 
 \b
 Exit codes:
@@ -77,9 +96,10 @@ PARAMETERS = [
     _option("window", int | None, "Messages in flight at most, without --rate."),
     _option("persistent", bool, "AMQP: persistent messages.", default=False, flag="--persistent"),
     _option("queue_type", str, "AMQP: x-queue-type, such as quorum.", default=""),
-    _option("queue_argument", list[str] | None, "AMQP: of queues.", metavar="KEY=VALUE"),
+    _option("queue_argument", list[str] | None, "AMQP: of queues (repeatable).", metavar="KEY=VALUE"),
     _option("exchange", str, "AMQP: through an exchange of this type.", default="", metavar="TYPE"),
-    _option("message_property", list[str] | None, "AMQP: of messages.", flag="--property", metavar="KEY=VALUE"),
+    _option("message_property", list[str] | None,
+            "AMQP: of messages (repeatable).", flag="--property", metavar="KEY=VALUE"),
     _option("keep_alive", int | None, "Seconds (AMQP: heartbeat) [none]."),
     _option("connect_rate", float | None, "Connections per second while they are opened."),
     _option("scale", float, "A benchmark name's clients and rates, times this.", default=1.0),

@@ -9,6 +9,7 @@ from typing import Annotated, Any
 import typer
 import typer.main
 from mqproof.harness.cli.failing import ended
+from mqproof.harness.cli.helping import Command
 from typer.core import TyperGroup
 
 # Command -> one line of help; the module of the same name below mqproof.harness.cli has the function, or ``app``.
@@ -90,7 +91,7 @@ def command_of(name: str) -> Any:
 
 def _single(name: str, function: Any) -> Any:
     app = typer.Typer(add_completion=False, rich_markup_mode=None, pretty_exceptions_enable=False)
-    app.command(name, short_help=COMMANDS[name])(function)
+    app.command(name, cls=Command, short_help=COMMANDS[name])(function)
     return typer.main.get_command(app)
 
 

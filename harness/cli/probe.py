@@ -9,6 +9,15 @@ import typer
 from mqproof.harness.cli.failing import fail
 from mqproof.harness.cli.waiting import waiting
 
+HELP = """Find out what a broker offers: versions, abilities, and limits as announced and as measured.
+
+\b
+Exit codes:
+  0    done
+  2    wrong usage
+  3    a target cannot be reached
+"""
+
 
 def probe(
     targets: Annotated[list[str], typer.Argument(metavar="TARGET...", help="URLs, or names of local brokers.")],
@@ -17,10 +26,7 @@ def probe(
     insecure: Annotated[bool, typer.Option("--insecure", help="Do not verify the broker's certificate.")] = False,
     password_file: Annotated[Path | None, typer.Option(help="File whose first line is the password.")] = None,
 ) -> None:
-    """Find out what a broker offers: versions, abilities, and limits as announced and as measured.
-
-    Exit codes: 0 done, 2 usage, 3 target unreachable.
-    """
+    """Probe."""  # replaced by HELP
     from mqproof.harness.cli.exits import UNREACHABLE, USAGE
     from mqproof.harness.targets.errors import TargetError
     from mqproof.harness.targets.opening import open_all, read_password
@@ -41,6 +47,9 @@ def probe(
         return
     for row in rows:
         _show(row)
+
+
+probe.__doc__ = HELP
 
 
 def _probe(target: Any) -> dict[str, Any]:

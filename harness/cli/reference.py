@@ -8,9 +8,10 @@ import sys
 from collections.abc import Iterator
 from importlib.resources import files
 from pathlib import Path
-from typing import Any, Final, get_args
+from typing import Any, Final
 
 from mqproof.harness.cli.codes import MEANINGS
+from mqproof.harness.cli.helping import kind_of, paragraphs, usage_of
 from mqproof.harness.cli.main import COMMANDS, command_of
 from mqproof.harness.run import write_atomically
 
@@ -52,7 +53,7 @@ def _command(path: str, command: Any, heading: str) -> Iterator[str]:
     shown = [one for one in command.params if one.name != "help" and not getattr(one, "hidden", False)]
     arguments = [one for one in shown if one.param_type_name == "argument"]
     options = [one for one in shown if one.param_type_name == "option"]
-    yield from ("```text", " ".join([path, *(["[OPTIONS]"] if options else []), *map(_usage, arguments)]), "```", "")
+    yield from ("```text", " ".join([path, *(["[OPTIONS]"] if options else []), *map(usage_of, arguments)]), "```", "")
     if options:
         yield from ("| option | meaning |", "|---|---|")
         for option in options:
@@ -62,28 +63,14 @@ def _command(path: str, command: Any, heading: str) -> Iterator[str]:
 
 def _prose(text: str) -> Iterator[str]:
     r"""Yield the help as Markdown: what stands under ``\b`` keeps its lines."""
-    for paragraph in text.strip().split("\n\n"):
-        kept = paragraph.lstrip().startswith("\b")
-        body = paragraph.replace("\b\n", "").replace("\b", "").rstrip()
-        yield from (("```text", *body.split("\n"), "```", "") if kept else (_escaped(" ".join(body.split())), ""))
-
-
-def _usage(argument: Any) -> str:
-    name = (argument.metavar or argument.name.upper()).strip("[]{}.")
-    more = "..." if argument.nargs != 1 else ""
-    return f"{name}{more}" if argument.required else f"[{name}{more}]"
+    for kept, body in paragraphs(text):
+        yield from (("```text", *body.split("\n"), "```", "") if kept else (_escaped(body), ""))
 
 
 def _names(option: Any) -> str:
-    takes = "" if option.is_flag else f" {option.metavar or _kind(option)}"
+    takes = "" if option.is_flag else f" {option.metavar or kind_of(option)}"
     joined = ", ".join(option.opts) + takes + "".join(f" / {name}" for name in option.secondary_opts)
     return "`" + joined.replace("|", "\\|") + "`"
-
-
-def _kind(option: Any) -> str:
-    kinds = {int: "NUMBER", float: "NUMBER", Path: "PATH"}
-    kind = option.type_descriptor.annotation
-    return kinds.get(next(iter(get_args(kind)), kind), "TEXT")
 
 
 def _default(option: Any) -> str:

@@ -14,8 +14,11 @@ HELP = """Make one self-contained page (Allure 3) of one or several run director
 Runs that lie together in mqproof-runs share a history, from which trends are drawn; elsewhere --history names it.
 
 \b
-Exit codes: 0 the page is there; 2 wrong usage, or no run; 3 the page cannot be made here
-(node is not installed, npm cannot be reached): the runs are untouched, and one line says why.
+Exit codes:
+  0    the page is there
+  2    wrong usage, or no run
+  3    the page cannot be made here (no node, or npm cannot be reached):
+       the runs are untouched, and one line says why
 """
 
 

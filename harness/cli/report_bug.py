@@ -21,14 +21,17 @@ With --shrink the broker (one that mqproof can start) and the embedded reference
 steps are left out one by one, as long as the broker still answers as it did and the reference broker otherwise.
 
 \b
-Exit codes: 0 printed; 2 wrong usage, no run, or no such deviation in it; 3 a broker cannot be started.
+Exit codes:
+  0    printed
+  2    wrong usage, no run, or no such deviation in it
+  3    a broker cannot be started
 """
 
 
 def report_bug(
     run: Annotated[Path, typer.Argument(metavar="RUN")],
     statement: Annotated[str, typer.Argument(metavar="STATEMENT")],
-    target: Annotated[str | None, typer.Option(help="Of this target.", show_default=False)] = None,
+    target: Annotated[str | None, typer.Option(metavar="NAME", help="Of this target, where several deviate.")] = None,
     shrink: Annotated[bool, typer.Option("--shrink", help="Start the broker, leave out what is not needed.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print the text in a JSON object.")] = False,
 ) -> None:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 from mqproof.harness.cli.codes import USAGE
 from mqproof.harness.cli.failing import fail
+from mqproof.harness.cli.helping import Command
 from mqproof.harness.cli.written import AsJson, say_written
 
 if TYPE_CHECKING:
@@ -32,7 +33,7 @@ def runs(ctx: typer.Context, as_json: Annotated[bool, typer.Option("--json", hel
         raise typer.Exit(fail(USAGE, f"--json comes behind the command: mqproof runs {ctx.invoked_subcommand} --json"))
 
 
-@app.command("list")
+@app.command("list", cls=Command)
 def list_runs(
     folder: Annotated[Path | None, typer.Argument(help="Where the runs lie; else mqproof-runs.")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="As JSON.")] = False,
@@ -55,7 +56,7 @@ def list_runs(
         _print(rows)
 
 
-@app.command("pack")
+@app.command("pack", cls=Command)
 def pack_run(
     run: Annotated[Path, typer.Argument(metavar="RUN")],
     out: Annotated[Path | None, typer.Option("-o", "--out", metavar="FILE", help="Else RUN.mqproof.tar.gz.")] = None,
@@ -73,7 +74,7 @@ def pack_run(
     say_written("file", archive, as_json)
 
 
-@app.command("unpack")
+@app.command("unpack", cls=Command)
 def unpack_run(
     file: Annotated[Path, typer.Argument(metavar="FILE")],
     into: Annotated[Path, typer.Option("--into", metavar="FOLDER", help="Where to put it.")] = Path("mqproof-runs"),

@@ -43,7 +43,10 @@ def sabotage(
     listen: Annotated[
         int, typer.Option(metavar="PORT", min=0, max=65535, help="Port on loopback; 0 takes a free one.")
     ] = 0,
-    fault: Annotated[list[str] | None, typer.Option(metavar="NAME[:OPTION=VALUE,...]", show_default=False)] = None,
+    fault: Annotated[
+        list[str] | None,
+        typer.Option(metavar="NAME[:OPTION=VALUE,…]", help="One of --list, with its options (repeatable)."),
+    ] = None,
     probability: Annotated[float, typer.Option(help="Of each message to meet a fault.")] = 1.0,
     seed: Annotated[int, typer.Option(help="What every decision follows from.")] = 0,
     after: Annotated[str, typer.Option(metavar="TIME", help="When the faults begin.")] = "0s",

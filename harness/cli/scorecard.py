@@ -11,7 +11,9 @@ from mqproof.harness.cli.written import AsJson, say_written
 HELP = """Make one page with the matrix of statements and brokers, of one or several runs; it opens from a file.
 
 \b
-Exit codes: 0 the page is there; 2 wrong usage, or no run.
+Exit codes:
+  0    the page is there
+  2    wrong usage, or no run
 """
 
 

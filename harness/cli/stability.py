@@ -25,8 +25,13 @@ After the repeats comes one run in random order, one with 8 workers and one with
 stability.json lie in --out; mqproof conformance reads both.
 
 \b
-Exit codes: 0 the same verdicts every time; 1 verdicts differ; 2 wrong usage; 3 a target cannot be reached;
-4 a run did not come to its end; 130 interrupted.
+Exit codes:
+  0    the same verdicts every time
+  1    verdicts differ
+  2    wrong usage
+  3    a target cannot be reached
+  4    a run did not come to its end
+  130  interrupted: the runs that ended are kept
 """
 JUDGED = (0, 1, 5)  # exit codes of mqproof test that come with verdicts
 
@@ -41,7 +46,7 @@ class NotJudged(Exception):
 
 def stability(
     targets: Annotated[list[str] | None, typer.Argument(metavar="TARGET", show_default=False)] = None,
-    suite: Annotated[list[str] | None, typer.Option(help="Only this suite: amqp, mqtt or recovery.")] = None,
+    suite: Annotated[list[str] | None, typer.Option(help="Only the suite amqp, mqtt or recovery (repeatable).")] = None,
     runs: Annotated[int, typer.Option(min=2, help="How many repeats.")] = 10,
     seed: Annotated[int, typer.Option(min=0, help="Of the run in random order.")] = 1,
     workers: Annotated[int, typer.Option(help="Worker processes; 0: as many as cores.", min=0)] = 0,

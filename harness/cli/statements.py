@@ -65,15 +65,21 @@ def rows(spec: str | None, untested: bool = False) -> list[dict[str, Any]]:
 
 
 def _print(found: list[dict[str, Any]]) -> None:
+    """Print each statement; its id, which is for copying, is never cut."""
     from mqproof.harness.reporting.screen import Screen
-    from rich.table import Table
+    from rich.padding import Padding
+    from rich.text import Text
 
-    table = Table("level", "statement", "tests", "summary", box=None, pad_edge=False)
-    for row in found:
-        tests = str(len(row["tests"])) if row["testable"] != "no" else "-"
-        table.add_row(row["level"], f"{row['spec']}:{row['id']}", tests, row["summary"])
     console = Screen()
-    console.print(table)
+    for row in found:
+        tests = _number(row["tests"]) if row["testable"] != "no" else "no client can see it"
+        line = f"{row['level']:10}  {row['spec']}:{row['id']}  ({tests})"
+        console.print(line, markup=False, soft_wrap=True)
+        console.print(Padding(Text(row["summary"]), (0, 0, 0, 12), expand=False))
     testable = [row for row in found if row["testable"] != "no"]
     tested = sum(bool(row["tests"]) for row in testable)
     console.print(f"{len(found)} statements, {len(testable)} testable from a client, {tested} of them tested")
+
+
+def _number(tests: list[str]) -> str:
+    return f"{len(tests) or 'no'} test{'s' if len(tests) != 1 else ''}"

@@ -27,10 +27,10 @@ Exit codes:
 
 def test(
     targets: Annotated[list[str] | None, typer.Argument(metavar="TARGET", show_default=False)] = None,
-    suite: Annotated[list[str] | None, typer.Option(help="Only this suite: amqp, mqtt or recovery.")] = None,
-    statement: Annotated[list[str] | None, typer.Option(help="Only tests of this statement.")] = None,
-    level: Annotated[list[str] | None, typer.Option(help="Only this level: MUST, SHOULD, MAY, documented.")] = None,
-    section: Annotated[list[str] | None, typer.Option(help="Only sections that contain this text.")] = None,
+    suite: Annotated[list[str] | None, typer.Option(help="Only the suite amqp, mqtt or recovery (repeatable).")] = None,
+    statement: Annotated[list[str] | None, typer.Option(help="Only tests of this statement (repeatable).")] = None,
+    level: Annotated[list[str] | None, typer.Option(help="Only MUST, SHOULD, MAY or documented (repeatable).")] = None,
+    section: Annotated[list[str] | None, typer.Option(help="Only sections with this text (repeatable).")] = None,
     keyword: Annotated[str, typer.Option("-k", metavar="EXPR", help="Only tests that match, as in pytest.")] = "",
     quick: Annotated[bool, typer.Option("--quick", help="Only MUST and MUST NOT, and no waiting on time.")] = False,
     shuffle: Annotated[

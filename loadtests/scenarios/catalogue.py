@@ -206,7 +206,7 @@ WATCH, WORKLOAD = "watch", "workload"
 PATIENCE = 5.0  # seconds without an answer, after which a watching client connects anew
 LITTLE = {"users": 200, "rate": 20.0, "payload": 64, "qos": 0}
 SCENARIOS: dict[str, Scenario] = {
-    "throughput": Scenario("how much goes through, with every guarantee on and every message accounted for", throughput,
+    "throughput": Scenario("how much goes through, every message accounted for", throughput,
                            defaults={"users": 2, "workers": 1}),
     "worker-crash": Scenario("a crashed worker's task goes to another", worker_crash, ("amqp",),
                              {"users": 2, "rate": 200.0, "workers": 4, "work": 0.005, "prefetch": 10},

@@ -53,3 +53,9 @@ def test_the_index_is_what_the_suites_say():
     fresh = subprocess.run([sys.executable, "-P", "-c", code], capture_output=True, text=True, timeout=120, check=True)
     committed = files("mqproof.harness.statements").joinpath("tests.json").read_text(encoding="utf-8")
     assert json.loads(committed) == json.loads(fresh.stdout), "run: mqproof statements --write-index"
+
+
+def test_no_id_is_cut_on_a_narrow_terminal():
+    said = CliRunner().invoke(app, ["statements", "--spec", "amqp-0-9-1"], env={"COLUMNS": "60"}).stdout
+    ids = {f"{row['spec']}:{row['id']}" for row in json.loads(called("--spec", "amqp-0-9-1", "--json").stdout)}
+    assert ids <= set(said.split())
