@@ -125,7 +125,7 @@ def _times(groups: dict[str, Any]) -> Table:
 
 def _costliest(rows: list[dict[str, Any]]) -> Table:
     title = "The costliest messages, all their hops together"
-    columns = ("packet", "payload", "deliv- eries", "packets", "bytes", "ms")
+    columns = ("packet", "payload", "delivered", "packets", "bytes", "ms")
     table = titled_table(title, "topic, or exchange / key", *columns)
     for row in rows:
         cells = (f"{row[column]:,}" for column in ("packet", "payload", "deliveries", "packets"))

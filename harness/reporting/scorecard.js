@@ -2,6 +2,7 @@
 const WORDS = ["deviates", "inconclusive", "known-deviation", "unsupported", "conforms", "untested"];
 const SIGNS = { deviates: "✗", inconclusive: "?", "known-deviation": "!", unsupported: "–", conforms: "✓", untested: "·" };
 const LEVELS = ["MUST", "MUST NOT", "documented", "unstated", "SHOULD", "SHOULD NOT", "MAY", "MAY NOT"];
+const FEW = 4; // brokers whose columns fit beside each other on a desk
 const $ = (id) => document.getElementById(id);
 
 function make(name, attributes = {}, ...children) {
@@ -73,6 +74,9 @@ function showDeviations() {
       [one.row.level, statementLink(one), broker(one), short(one.cell.reason)]))));
 }
 
+const linked = (text) => make("span", {}, ...text.split(/(https?:\/\/[^\s)]+)/).map((part, n) =>
+  n % 2 ? make("a", { href: part, rel: "noreferrer" }, part) : part));
+
 const short = (text) => (text && text.length > 160 ? text.slice(0, 159) + "…" : text || "");
 
 function showCoverage() {
@@ -122,9 +126,10 @@ function showMatrix() {
       make("div", { class: "dim" }, targetOf(spec, n).product)));
     const widths = make("colgroup", {}, make("col", { class: "s" }), make("col", { class: "l" }),
       ...spec.columns.map(() => make("col", { class: "c" })));
-    parts.push(make("div", { class: "scroll" }, make("table", { class: "grid" }, make("caption", {}, spec.title), widths,
-      make("thead", {}, make("tr", {}, make("th", { scope: "col" }, "statement"), make("th", { scope: "col" }, "level"), ...columns)),
-      ...bodies)));
+    const names = make("tr", {}, make("th", { scope: "col" }, "statement"), make("th", { scope: "col", class: "l" }, "level"), ...columns);
+    const grid = make("table", { class: "grid", style: `--brokers:${spec.columns.length}` }, make("caption", {}, spec.title), widths,
+      make("thead", {}, names), ...bodies);
+    parts.push(make("div", { class: spec.columns.length <= FEW ? "scroll few" : "scroll" }, grid));
   }
   $("matrix").replaceChildren(...parts);
   $("count").textContent = `${count} statements`;
@@ -136,17 +141,22 @@ function matrixRow(spec, row) {
   const cells = row.cells.map((cell, n) => make("td", { class: "cell" }, make("button", {
     class: cell.v, tabindex: -1, "aria-label": `${row.id} on ${targetOf(spec, n).name}: ${cell.v}`,
     onclick: () => open(spec, row, n) }, `${SIGNS[cell.v]} ${cell.v}`)));
-  return make("tr", {}, make("td", {}, make("code", {}, row.id), make("div", {}, row.summary),
+  return make("tr", {}, make("td", {}, make("code", {}, row.id), make("span", { class: "l dim" }, ` ${row.level}`), make("div", {}, row.summary),
     row.testable === "no" ? make("div", { class: "dim" }, `not testable from a client: ${row.why}`) : null),
-    make("td", {}, row.level), ...cells);
+    make("td", { class: "l" }, row.level), ...cells);
+}
+
+function placeHeads() {
+  const filters = $("filters"), isSticky = getComputedStyle(filters).position === "sticky";
+  document.documentElement.style.setProperty("--filters", `${isSticky ? filters.offsetHeight : 0}px`);
 }
 
 function open(spec, row, n) {
   const cell = row.cells[n], target = targetOf(spec, n);
-  const facts = [["statement", row.summary], ["level", `${row.level}, binds the ${row.actor}`],
+  const facts = [["statement", row.summary], ["level", `${row.level}, binds ${row.actor === "both" ? "both sides" : `the ${row.actor}`}`],
     ["broker", `${target.name}: ${target.product} at ${target.url}`], ["verdict", tag(cell.v)]];
   for (const name of ["expected", "actual"]) if (cell[name]) facts.push([name, make("code", {}, cell[name])]);
-  if (cell.reason) facts.push(["reason", cell.reason]);
+  if (cell.reason) facts.push(["reason", linked(cell.reason)]);
   if (cell.v !== "untested") {
     facts.push(["repeat", make("code", {}, `mqproof test ${target.again} --statement ${spec.spec}:${row.id}`)]);
   }
@@ -190,6 +200,8 @@ showSummary();
 showDeviations();
 showCoverage();
 showMatrix();
+placeHeads();
+window.addEventListener("resize", placeHeads);
 $("filters").addEventListener("input", showMatrix);
 $("filters").addEventListener("submit", (event) => event.preventDefault());
 $("matrix").addEventListener("keydown", move);

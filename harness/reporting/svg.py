@@ -11,7 +11,7 @@ LEFT = 90  # room for the time
 TEXT = 620  # room for what is said
 HEAD = 40
 MOST = 120  # lines; of a longer conversation the middle is left out
-LABEL = 96  # characters
+LABEL = 83  # characters; so many fit into TEXT
 STYLE = (
     "text{font:12px ui-monospace,monospace;fill:#223}.t{fill:#678;font-size:11px}.h{font-weight:bold}"
     ".l{stroke:#99a;stroke-dasharray:3 3}.a{stroke:#246;stroke-width:1.4}.b{stroke:#a40;stroke-width:1.4}.e{fill:#a00}"

@@ -62,3 +62,16 @@ def test_nothing_sticks_out_of_the_window(
     document = "document.documentElement"
     assert opened.evaluate(f"{document}.scrollWidth - {document}.clientWidth") == 0
     assert len(opened.locator("body").inner_text()) > 200
+
+
+@pytest.mark.parametrize("window", WINDOWS)
+def test_statements_have_room_beside_the_verdicts(
+    open_page: Callable[[Path], Any], pages: dict[str, Path], window: str
+) -> None:
+    opened = open_page(pages["scorecard"]).page
+    opened.set_viewport_size(WINDOWS[window])
+    widths = "cells => cells.filter(cell => cell.offsetWidth).map(cell => [cell.clientWidth, cell.scrollWidth])"
+    cells = opened.locator(".grid tbody td").evaluate_all(widths)
+    assert cells
+    assert [room for room, needed in cells if needed > room] == []
+    assert min(room for room, _ in cells[:1]) > 150
