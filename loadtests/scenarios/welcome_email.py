@@ -1,4 +1,4 @@
-"""The founding document's registration: does handing the e-mail to a queue make the caller's response fast?
+"""A registration: does handing the e-mail to a queue make the caller's response fast?
 
 Each user registers at a steady pace. One registration in ten sends the e-mail itself (the work is simulated), the
 others publish a task for it; workers take the tasks. Compared is what the caller waits for. Each user waits for the

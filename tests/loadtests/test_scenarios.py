@@ -10,7 +10,8 @@ import pytest
 from mqproof.harness.crash.load import wait_for
 from mqproof.harness.targets.drivers.base import LocalBroker
 from mqproof.harness.targets.target import Target
-from mqproof.loadtests.scenarios.catalogue import SCENARIOS, stages_of, with_defaults
+from mqproof.loadtests import scenarios
+from mqproof.loadtests.scenarios.catalogue import SCENARIOS, names, stages_of, with_defaults
 from mqproof.loadtests.settings import BadSettings, Settings
 
 pytestmark = pytest.mark.whole_run
@@ -43,6 +44,11 @@ def accounted(name: str, target: Target, folder: Path, *options: str) -> dict[st
     assert result["metrics"]["delivered"] > 100
     assert result["metrics"]["latency_us"]["p50"] > 0
     return result
+
+
+def test_each_scenario_is_a_locust_file_too() -> None:
+    folder = Path(scenarios.__path__[0])
+    assert [name for name in names() if not (folder / f"{name.replace('-', '_')}.py").is_file()] == []
 
 
 @pytest.mark.parametrize(("name", "protocol"), CASES)
