@@ -67,7 +67,8 @@ def test_control_is_for_the_statements_of_faults_that_can_stand_before_the_targe
 def test_page_of_faults_is_the_generated_one() -> None:
     load_faults()
     page = Path(__file__).parents[3] / "docs" / "faults.md"
-    assert page.read_text(encoding="utf-8") == faults_page(FAULTS.values())
+    is_current = page.read_text(encoding="utf-8") == faults_page(FAULTS.values())
+    assert is_current, "run: mqproof faults list --markdown > docs/faults.md"
 
 
 @pytest.mark.whole_run

@@ -23,7 +23,7 @@ from mqproof.harness.targets.identify import identify, is_ready
 from mqproof.harness.targets.talk import Talk
 from mqproof.harness.targets.target import Target, Tls
 
-REAL = [pytest.param(name, marks=pytest.mark.real_broker) for name in ("rabbitmq", "mosquitto", "amqtt")]
+REAL = [pytest.param(name, marks=pytest.mark.real_broker) for name in DRIVERS if name != "embedded"]
 EPHEMERAL = 32768  # from here on the kernel picks ports for outgoing connections
 
 
@@ -113,7 +113,7 @@ def test_rabbitmq_serves_only_what_is_wanted() -> None:
 
 @pytest.mark.real_broker
 @pytest.mark.skipif(not hasattr(os, "geteuid") or os.geteuid() != 0, reason="only root can become somebody else")
-@pytest.mark.parametrize("name", ["embedded", "rabbitmq", "mosquitto", "amqtt"])
+@pytest.mark.parametrize("name", DRIVERS)
 def test_an_ordinary_user_can_start_a_broker(name: str) -> None:
     """The one privilege kept is to read files, because the interpreter may lie in root's home."""
     reading = ("--inh-caps=-all,+dac_read_search", "--ambient-caps=-all,+dac_read_search")
