@@ -10,7 +10,7 @@ from mqproof.harness.verdicts import Verdict
 
 EXACTLY_ONCE = ("mqtt-3.1.1:MQTT-4.3.3-", "mqtt-5.0:MQTT-4.3.3-")
 SHOWN_OCTETS = 16
-RECOMMENDED = {"order-processing": "amqp", "dog-gps": "mqtt", "home-automation": "mqtt"}  # what the document says
+RECOMMENDED = {"order-processing": "amqp", "dog-gps": "mqtt", "home-automation": "mqtt"}  # what introductions say
 
 
 @dataclass(frozen=True, slots=True)

@@ -94,7 +94,7 @@ class Workload:
     keep_alive: int = _says("Seconds between signs of life at most; 0 for none.", 60)
     reconnects_per_day: float = _says("How often each device connects anew in a day.", 0.0)
     tls: bool = _says("Connections are encrypted.", False)
-    needs: tuple[str, ...] = _says("What the system cannot do without; see FEATURES in workload.py.", ())
+    needs: tuple[str, ...] = _says("What the system cannot do without, such as persistence.", ())
 
     @property
     def rate(self) -> float:
