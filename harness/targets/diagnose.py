@@ -10,6 +10,7 @@ from mqproof.harness.targets.talk import Talk
 from mqproof.harness.targets.target import Target, Tls
 
 PROBE_SECONDS = 1.0
+HANDSHAKE_SECONDS = 5.0  # for TLS, where the server is not one that says nothing
 PROTOCOL_NAMES = {"amqp": "AMQP 0-9-1", "mqtt": "MQTT"}
 
 # A greeting that makes a server of this kind answer. HTTP comes first: its servers are the commonest mistake.
@@ -22,7 +23,7 @@ HELLOS = {
 
 def explain(target: Target, said: NoGreeting, deadline: Deadline) -> TargetError:
     """Return the error that says what is at the target's address and what to do."""
-    octets = said.octets or _provoke(target, deadline)
+    octets = said.octets or _provoke(target, deadline, PROBE_SECONDS if said.silent else HANDSHAKE_SECONDS)
     wanted = PROTOCOL_NAMES[target.protocol]
     where, plain = f"{target.redacted_url}: ", target.with_(tls=None).scheme
     finding = recognise(octets, target)
@@ -66,14 +67,17 @@ def _is_connack(octets: bytes) -> bool:
     return len(octets) >= 4 and octets[0] == 0x20 and octets[1] >= 2 and octets[2] <= 1
 
 
-def _provoke(target: Target, deadline: Deadline) -> bytes:
-    """Return what the server says to the greeting of another protocol, b"" when it answers none of them."""
+def _provoke(target: Target, deadline: Deadline, handshake: float) -> bytes:
+    """Return what the server says to the greeting of another protocol, b"" when it answers none of them.
+
+    ``handshake``: seconds for TLS, whose records' first octets are returned where it is spoken.
+    """
     for protocol, hello in HELLOS.items():
         if protocol != target.protocol:
             octets = _first_words(target, hello, deadline.sooner(PROBE_SECONDS))
             if recognise(octets, target):
                 return octets
-    if target.tls is None and _speaks_tls(target, deadline.sooner(PROBE_SECONDS)):
+    if target.tls is None and _speaks_tls(target, deadline.sooner(handshake)):
         return b"\x16\x03"
     return b""
 

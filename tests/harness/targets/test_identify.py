@@ -335,7 +335,6 @@ def test_tls_where_none_is_spoken(embedded: LocalBroker, protocol: str) -> None:
     assert f"begins with {protocol}://" in message
 
 
-@pytest.mark.usefixtures("hurry")
 @pytest.mark.parametrize("protocol", ["amqp", "mqtt"])
 def test_no_tls_where_it_is_spoken(embedded: LocalBroker, serve_tls: Callable[[int], int], protocol: str) -> None:
     port = serve_tls(embedded.target(protocol).port)
