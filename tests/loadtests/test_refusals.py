@@ -97,6 +97,7 @@ def test_whatever_describes_traffic_is_tried() -> None:
     assert {entry.name for entry in fields(Settings)} - about_the_run == set(unused.TRIED)
 
 
+@pytest.mark.whole_run
 def test_an_option_without_use_is_said_and_left_out_of_the_result(
     mqproof_here: Callable[..., "subprocess.CompletedProcess[str]"], tmp_path: Path
 ) -> None:
