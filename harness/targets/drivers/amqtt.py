@@ -11,8 +11,8 @@ import shutil
 import signal
 import subprocess
 import sys
-from collections.abc import Mapping, Sequence
-from functools import cache, partial
+from collections.abc import Mapping
+from functools import cache
 from importlib.metadata import version as installed_version
 from pathlib import Path
 from typing import Any
@@ -22,11 +22,9 @@ from mqproof.harness.targets.drivers.base import (
     LocalBroker,
     Server,
     environment,
-    require,
     reserve,
-    wanted,
 )
-from mqproof.harness.targets.drivers.launch import launch
+from mqproof.harness.targets.drivers.launch import LaunchingDriver
 from mqproof.harness.targets.drivers.supervised import Supervised
 from mqproof.harness.targets.target import Target
 
@@ -38,7 +36,7 @@ PLUGINS: dict[str, dict[str, Any]] = {
 }  # as by default, but for sessions, which amqtt keeps for no client that it let in without a name, and the packet logs
 
 
-class Amqtt:
+class Amqtt(LaunchingDriver):
     """Starts amqtt, which is ready within a second."""
 
     name = "amqtt"
@@ -49,17 +47,22 @@ class Amqtt:
         command = find()
         return Availability(True, _version(command)) if command else Availability(False, INSTALL)
 
-    def start(
-        self,
-        protocols: Sequence[str] | None = None,
-        *,
-        folder: Path | None = None,
-        options: Mapping[str, str] | None = None,
+    def prepare(
+        self, protocols: tuple[str, ...], folder: Path | None, options: dict[str, str], version: str
     ) -> LocalBroker:
-        """Return a running broker."""
-        wanted(self, protocols)
-        version = require(self)
-        return launch(partial(_prepare, folder, dict(options or {}), version))
+        """Return the broker; everything is in memory and lost by a restart."""
+        command = find()
+        assert command is not None
+        plain, web = ports = reserve(2)
+        process = Supervised("amqtt", folder)
+        process.leash([*command, "-c", "amqtt.json"], environment())
+        (process.folder / "amqtt.json").write_text(_config(plain.number, web.number, options))
+        target = Target(
+            "amqtt", "mqtt", "127.0.0.1", plain.number, user=USER, password=secrets.token_hex(8),
+            product="amqtt", version=version, driver="amqtt",
+        )  # fmt: skip
+        target = target.with_(websocket=target.with_(port=web.number, path="/mqtt"))
+        return LocalBroker("amqtt", [Server(process, [target], ports, stop_signal=signal.SIGINT)])
 
 
 def find() -> tuple[str, ...] | None:
@@ -74,23 +77,8 @@ def find() -> tuple[str, ...] | None:
 def _version(command: tuple[str, ...]) -> str:
     if command[0] == sys.executable:
         return installed_version("amqtt")
-    printed = subprocess.run([*command, "--version"], capture_output=True, text=True, timeout=30, check=False).stdout
+    printed = subprocess.run([*command, "--version"], capture_output=True, text=True, timeout=60, check=False).stdout
     return printed.strip() or "unknown version"
-
-
-def _prepare(folder: Path | None, options: Mapping[str, str], version: str) -> LocalBroker:
-    command = find()
-    assert command is not None
-    plain, web = ports = reserve(2)
-    process = Supervised("amqtt", folder)
-    process.leash([*command, "-c", "amqtt.json"], environment())
-    (process.folder / "amqtt.json").write_text(_config(plain.number, web.number, options))
-    target = Target(
-        "amqtt", "mqtt", "127.0.0.1", plain.number, user=USER, password=secrets.token_hex(8),
-        product="amqtt", version=version, driver="amqtt",
-    )  # fmt: skip
-    target = target.with_(websocket=target.with_(port=web.number, path="/mqtt"))
-    return LocalBroker("amqtt", [Server(process, [target], ports, stop_signal=signal.SIGINT)])
 
 
 def _config(port: int, web_port: int, options: Mapping[str, str]) -> str:

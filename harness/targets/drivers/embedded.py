@@ -7,19 +7,18 @@ speak TLS; every other option is one of theirs.
 import os
 import signal
 import sys
-from collections.abc import Mapping, Sequence
-from functools import partial
+from collections.abc import Mapping
 from importlib.metadata import version
 from pathlib import Path
 
-from mqproof.harness.targets.drivers.base import Availability, LocalBroker, Server, environment, reserve, wanted
+from mqproof.harness.targets.drivers.base import Availability, LocalBroker, Server, environment, reserve
 from mqproof.harness.targets.drivers.certificates import CERTIFICATE, KEY, tls_of
-from mqproof.harness.targets.drivers.launch import launch
+from mqproof.harness.targets.drivers.launch import LaunchingDriver
 from mqproof.harness.targets.drivers.supervised import Supervised
 from mqproof.harness.targets.target import Target
 
 
-class Embedded:
+class Embedded(LaunchingDriver):
     """Starts one process per protocol."""
 
     name = "embedded"
@@ -29,16 +28,12 @@ class Embedded:
         """Return mqproof's own version: these brokers are part of it."""
         return Availability(True, version("mqproof"))
 
-    def start(
-        self,
-        protocols: Sequence[str] | None = None,
-        *,
-        folder: Path | None = None,
-        options: Mapping[str, str] | None = None,
+    def prepare(
+        self, protocols: tuple[str, ...], folder: Path | None, options: dict[str, str], version: str
     ) -> LocalBroker:
-        """Return running brokers, one process per protocol; everything is in memory and lost by a restart."""
-        chosen = wanted(self, protocols)
-        return launch(partial(_prepare, chosen, folder, dict(options or {})))
+        """Return the brokers, one process per protocol; everything is in memory and lost by a restart."""
+        servers = [_server(protocol, folder and folder / protocol, options) for protocol in protocols]
+        return EmbeddedBroker(self.name, servers)
 
 
 class EmbeddedBroker(LocalBroker):
@@ -49,10 +44,6 @@ class EmbeddedBroker(LocalBroker):
         for server in self.servers:
             if server.process.pid and server.targets[0].protocol == "amqp":
                 os.kill(server.process.pid, signal.SIGUSR1 if raised else signal.SIGUSR2)
-
-
-def _prepare(chosen: tuple[str, ...], folder: Path | None, options: Mapping[str, str]) -> LocalBroker:
-    return EmbeddedBroker("embedded", [_server(protocol, folder and folder / protocol, options) for protocol in chosen])
 
 
 def _server(protocol: str, folder: Path | None, options: Mapping[str, str]) -> Server:

@@ -9,7 +9,7 @@ import re
 import shutil
 import subprocess
 from collections.abc import Mapping, Sequence
-from functools import cache, partial
+from functools import cache
 from pathlib import Path
 
 from mqproof.harness.targets.drivers.base import (
@@ -17,12 +17,10 @@ from mqproof.harness.targets.drivers.base import (
     LocalBroker,
     Server,
     environment,
-    require,
     reserve,
-    wanted,
 )
 from mqproof.harness.targets.drivers.certificates import CERTIFICATE, KEY, tls_of
-from mqproof.harness.targets.drivers.launch import launch
+from mqproof.harness.targets.drivers.launch import LaunchingDriver
 from mqproof.harness.targets.drivers.supervised import Supervised
 from mqproof.harness.targets.errors import BrokerFailed
 from mqproof.harness.targets.target import Target
@@ -30,7 +28,7 @@ from mqproof.harness.targets.target import Target
 SYSTEM_PATHS = ("/usr/sbin", "/usr/local/sbin", "/opt/homebrew/sbin", "/usr/local/opt/mosquitto/sbin")
 
 
-class Mosquitto:
+class Mosquitto(LaunchingDriver):
     """Starts ``mosquitto``, which is ready within 20 ms."""
 
     name = "mosquitto"
@@ -43,17 +41,33 @@ class Mosquitto:
             return Availability(False, "apt-get install --no-install-recommends mosquitto")
         return Availability(True, _version(program))
 
-    def start(
-        self,
-        protocols: Sequence[str] | None = None,
-        *,
-        folder: Path | None = None,
-        options: Mapping[str, str] | None = None,
+    def prepare(
+        self, protocols: tuple[str, ...], folder: Path | None, options: dict[str, str], version: str
     ) -> LocalBroker:
-        """Return a running broker; it keeps sessions and retained messages in its folder over a restart."""
-        wanted(self, protocols)
-        version = require(self)
-        return launch(partial(_prepare, folder, dict(options or {}), version))
+        """Return the broker; it keeps sessions and retained messages in its folder over a restart."""
+        program = find("mosquitto")
+        assert program is not None
+        has_websocket = _has_websocket(program)
+        ports = reserve(2 if has_websocket else 1)
+        process = Supervised("mosquitto", folder)
+        process.leash([program, "-c", "mosquitto.conf"], environment())
+        user, _, password = options.pop("user", "").partition(":")
+        certificates = options.pop("certificates", "")
+        if certificates:
+            options |= {"certfile": f"{certificates}/{CERTIFICATE}", "keyfile": f"{certificates}/{KEY}"}
+        if user:
+            _write_passwords(process.folder / "passwords", user, password)
+        (process.folder / "mosquitto.conf").write_text(_config([port.number for port in ports], user, options))
+        target = Target(
+            "mosquitto", "mqtt", "127.0.0.1", ports[0].number,
+            user=user or None, password=password if user else None,
+            product="mosquitto", version=version, driver="mosquitto",
+        )  # fmt: skip
+        if has_websocket:
+            target = target.with_(websocket=target.with_(port=ports[1].number, path="/mqtt"))
+        if certificates:
+            target = target.with_(tls=tls_of(Path(certificates)))
+        return LocalBroker("mosquitto", [Server(process, [target], ports)])
 
 
 def find(program: str) -> str | None:
@@ -63,35 +77,9 @@ def find(program: str) -> str | None:
 
 @cache
 def _version(program: str) -> str:
-    printed = subprocess.run([program, "-h"], capture_output=True, text=True, timeout=10, check=False).stdout
+    printed = subprocess.run([program, "-h"], capture_output=True, text=True, timeout=60, check=False).stdout
     found = re.search(r"version (\S+)", printed)
     return found[1] if found else "unknown version"
-
-
-def _prepare(folder: Path | None, options: dict[str, str], version: str) -> LocalBroker:
-    program = find("mosquitto")
-    assert program is not None
-    has_websocket = _has_websocket(program)
-    ports = reserve(2 if has_websocket else 1)
-    process = Supervised("mosquitto", folder)
-    process.leash([program, "-c", "mosquitto.conf"], environment())
-    user, _, password = options.pop("user", "").partition(":")
-    certificates = options.pop("certificates", "")
-    if certificates:
-        options |= {"certfile": f"{certificates}/{CERTIFICATE}", "keyfile": f"{certificates}/{KEY}"}
-    if user:
-        _write_passwords(process.folder / "passwords", user, password)
-    (process.folder / "mosquitto.conf").write_text(_config([port.number for port in ports], user, options))
-    target = Target(
-        "mosquitto", "mqtt", "127.0.0.1", ports[0].number,
-        user=user or None, password=password if user else None,
-        product="mosquitto", version=version, driver="mosquitto",
-    )  # fmt: skip
-    if has_websocket:
-        target = target.with_(websocket=target.with_(port=ports[1].number, path="/mqtt"))
-    if certificates:
-        target = target.with_(tls=tls_of(Path(certificates)))
-    return LocalBroker("mosquitto", [Server(process, [target], ports)])
 
 
 @cache
@@ -124,8 +112,7 @@ def _write_passwords(path: Path, user: str, password: str) -> None:
     if program is None:
         raise BrokerFailed("mosquitto cannot be given a user: the program mosquitto_passwd is missing")
     path.touch(mode=0o600)
-    done = subprocess.run(
-        [program, "-b", str(path), user, password], capture_output=True, text=True, timeout=10, check=False
-    )
+    path.write_text(f"{user}:{password}\n")  # not as an argument, which every user of the machine could read
+    done = subprocess.run([program, "-U", str(path)], capture_output=True, text=True, timeout=60, check=False)
     if done.returncode:
         raise BrokerFailed(f"mosquitto_passwd failed: {done.stderr.strip()}")

@@ -15,7 +15,6 @@ import secrets
 import shutil
 import subprocess
 from collections.abc import Mapping, Sequence
-from functools import partial
 from glob import glob
 from pathlib import Path
 from typing import Literal
@@ -26,12 +25,10 @@ from mqproof.harness.targets.drivers.base import (
     LocalBroker,
     Server,
     environment,
-    require,
     reserve,
-    wanted,
 )
 from mqproof.harness.targets.drivers.certificates import AUTHORITY, CERTIFICATE, KEY, tls_of
-from mqproof.harness.targets.drivers.launch import launch
+from mqproof.harness.targets.drivers.launch import LaunchingDriver
 from mqproof.harness.targets.drivers.supervised import Supervised
 from mqproof.harness.targets.errors import BrokerFailed
 from mqproof.harness.targets.target import Target
@@ -48,7 +45,7 @@ VHOSTS = ("/", "other")  # and "closed", which nobody may open
 STRANGER = "mqproof-stranger"  # and the password
 
 
-class RabbitMQ:
+class RabbitMQ(LaunchingDriver):
     """Starts RabbitMQ as an Erlang node of its own, which takes about four seconds and 140 MB."""
 
     name = "rabbitmq"
@@ -61,17 +58,38 @@ class RabbitMQ:
             return Availability(False, "apt-get install --no-install-recommends rabbitmq-server")
         return Availability(True, _version(scripts))
 
-    def start(
-        self,
-        protocols: Sequence[str] | None = None,
-        *,
-        folder: Path | None = None,
-        options: Mapping[str, str] | None = None,
+    def prepare(
+        self, protocols: tuple[str, ...], folder: Path | None, options: dict[str, str], version: str
     ) -> LocalBroker:
-        """Return a running broker; the MQTT plugin is enabled only where MQTT is wanted."""
-        chosen = wanted(self, protocols)
-        version = require(self)
-        return launch(partial(_prepare, chosen, folder, dict(options or {}), version))
+        """Return the broker; the MQTT plugin is enabled only where MQTT is wanted."""
+        scripts = find_scripts()
+        assert scripts is not None
+        amqp, mqtt, dist, web = ports = reserve(4)
+        process = Supervised("rabbitmq", folder)
+        node = f"mqproof{secrets.token_hex(6)}@localhost"
+        env = _environment(process.folder, node, amqp.number, dist.number)
+        process.leash([str(scripts / "rabbitmq-server"), "-noinput"], env)
+        plugins = [name.strip() for name in options.pop("plugins", "").split(",") if name.strip()]
+        if "mqtt" in protocols:
+            plugins += ["rabbitmq_mqtt", "rabbitmq_web_mqtt"]
+            options = {
+                "mqtt.listeners.tcp.1": f"127.0.0.1:{mqtt.number}", "web_mqtt.tcp.ip": "127.0.0.1",
+                "web_mqtt.tcp.port": str(web.number),
+            } | options  # fmt: skip
+        certificates = options.pop("certificates", "")
+        if certificates:
+            amqp, mqtt = secured = reserve(2)  # the plain ports stay: RabbitMQ is told one of them by its environment
+            ports += secured
+            options = _tls(certificates, {"amqp": amqp.number, "mqtt": mqtt.number}, protocols) | options
+        tick = options.pop("channel_tick_interval", "")
+        if tick:
+            terms = f"[{{rabbit, [{{channel_tick_interval, {int(tick)}}}]}}].\n"
+            (process.folder / "advanced.config").write_text(terms)
+        _write_configuration(process.folder, plugins, options, version)
+        numbers = {"amqp": amqp.number, "mqtt": mqtt.number}
+        targets = [_target(protocol, numbers[protocol], web.number, version, certificates) for protocol in protocols]
+        server = Server(process, targets, ports, logs=[process.folder / "rabbit.log"])
+        return RabbitBroker(server, env, scripts)
 
 
 class RabbitBroker(LocalBroker):
@@ -126,36 +144,6 @@ def _version(scripts: Path) -> str:
     if applications and not named[:1].isdigit():
         named = Path(applications[0]).name.removeprefix("rabbit-").removesuffix(".ez")
     return named if named[:1].isdigit() else "unknown version"
-
-
-def _prepare(chosen: tuple[str, ...], folder: Path | None, options: dict[str, str], version: str) -> LocalBroker:
-    scripts = find_scripts()
-    assert scripts is not None
-    amqp, mqtt, dist, web = ports = reserve(4)
-    process = Supervised("rabbitmq", folder)
-    node = f"mqproof{secrets.token_hex(6)}@localhost"
-    env = _environment(process.folder, node, amqp.number, dist.number)
-    process.leash([str(scripts / "rabbitmq-server"), "-noinput"], env)
-    plugins = [name.strip() for name in options.pop("plugins", "").split(",") if name.strip()]
-    if "mqtt" in chosen:
-        plugins += ["rabbitmq_mqtt", "rabbitmq_web_mqtt"]
-        options = {
-            "mqtt.listeners.tcp.1": f"127.0.0.1:{mqtt.number}", "web_mqtt.tcp.ip": "127.0.0.1",
-            "web_mqtt.tcp.port": str(web.number),
-        } | options  # fmt: skip
-    certificates = options.pop("certificates", "")
-    if certificates:
-        amqp, mqtt = secured = reserve(2)  # the plain ports stay: RabbitMQ is told one of them by its environment
-        ports += secured
-        options = _tls(certificates, {"amqp": amqp.number, "mqtt": mqtt.number}, chosen) | options
-    tick = options.pop("channel_tick_interval", "")
-    if tick:
-        (process.folder / "advanced.config").write_text(f"[{{rabbit, [{{channel_tick_interval, {int(tick)}}}]}}].\n")
-    _write_configuration(process.folder, plugins, options, version)
-    numbers = {"amqp": amqp.number, "mqtt": mqtt.number}
-    targets = [_target(protocol, numbers[protocol], web.number, version, certificates) for protocol in chosen]
-    server = Server(process, targets, ports, logs=[process.folder / "rabbit.log"])
-    return RabbitBroker(server, env, scripts)
 
 
 def _write_configuration(folder: Path, plugins: Sequence[str], options: Mapping[str, str], version: str) -> None:

@@ -18,12 +18,13 @@ from mqproof.harness.targets.drivers import DRIVERS, amqtt, base, mosquitto, por
 from mqproof.harness.targets.drivers.base import LocalBroker
 from mqproof.harness.targets.drivers.certificates import SPEAK_TLS, make_certificates
 from mqproof.harness.targets.drivers.ports import Port
-from mqproof.harness.targets.errors import BrokerFailed, BrokerMissing, TlsFailed
+from mqproof.harness.targets.errors import BrokerFailed, BrokerMissing, LoginRefused, TlsFailed
 from mqproof.harness.targets.identify import identify, is_ready
 from mqproof.harness.targets.talk import Talk
 from mqproof.harness.targets.target import Target, Tls
 
 REAL = [pytest.param(name, marks=pytest.mark.real_broker) for name in DRIVERS if name != "embedded"]
+SECONDS = 60.0  # for an answer that is certain to come
 EPHEMERAL = 32768  # from here on the kernel picks ports for outgoing connections
 
 
@@ -70,7 +71,7 @@ def test_a_broker_comes_back_on_its_ports(broker: LocalBroker) -> None:
     for how in ("soft", "hard"):
         broker.restart(how)  # type: ignore[arg-type]
         assert broker.targets == before
-        assert all(is_ready(target, 5) for target in broker.targets)
+        assert all(is_ready(target, SECONDS) for target in broker.targets)
     assert not set(pids) & set(broker.pids)
 
 
@@ -79,14 +80,14 @@ def test_a_killed_broker_is_gone_until_it_is_restarted(broker: LocalBroker) -> N
     assert broker.pids == []
     assert not any(is_ready(target, 1) for target in broker.targets)
     broker.restart()
-    assert all(is_ready(target, 5) for target in broker.targets)
+    assert all(is_ready(target, SECONDS) for target in broker.targets)
 
 
 def test_a_paused_broker_answers_after_resume(broker: LocalBroker) -> None:
     broker.pause()
     assert not any(is_ready(target, 0.2) for target in broker.targets)
     broker.resume()
-    assert all(is_ready(target, 5) for target in broker.targets)
+    assert all(is_ready(target, SECONDS) for target in broker.targets)
 
 
 def test_rabbitmq_leaves_no_port_mapper_behind(rabbitmq: rabbitmq.RabbitBroker) -> None:
@@ -135,7 +136,7 @@ def test_an_ordinary_user_can_start_a_broker(name: str) -> None:
 
 def retained(target: Target, topic: str) -> bytes | None:
     """Return the retained message of a topic, None when there is none before the answer to PINGREQ."""
-    with Talk(target, Deadline.within(5)) as talk:
+    with Talk(target, Deadline.within(SECONDS)) as talk:
         decoder = mqtt.Decoder(Version.V3_1_1)
         for packet in (mqtt.Connect("mqprooftest"), mqtt.Subscribe(1, (mqtt.Subscription(topic),)), mqtt.Pingreq()):
             talk.send(mqtt.encode(packet, Version.V3_1_1))
@@ -149,7 +150,7 @@ def retained(target: Target, topic: str) -> bytes | None:
 
 
 def retain(target: Target, topic: str, payload: bytes) -> None:
-    with Talk(target, Deadline.within(5)) as talk:
+    with Talk(target, Deadline.within(SECONDS)) as talk:
         for packet in (mqtt.Connect("mqprooftest"), mqtt.Publish(topic, payload, 1, retain=True, packet_id=1)):
             talk.send(mqtt.encode(packet, Version.V3_1_1))
         decoder = mqtt.Decoder(Version.V3_1_1)
@@ -238,20 +239,35 @@ def test_what_is_not_installed_says_how_to_install_it(monkeypatch: pytest.Monkey
             DRIVERS[name].start()
 
 
-@pytest.mark.parametrize("name", ["embedded", *REAL])
-def test_a_port_taken_meanwhile_is_replaced(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.fixture
+def taken(monkeypatch: pytest.MonkeyPatch) -> Iterator[int]:
+    """A port that somebody listens on, and that the next broker's first attempt gets."""
     reserve = Port.reserve
-    with socket.create_server(("127.0.0.1", 0)) as taken:
-        numbers = iter([taken.getsockname()[1]])
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        number = int(listener.getsockname()[1])
+        first = iter([Port(number, None)])
+        monkeypatch.setattr(Port, "reserve", lambda: next(first, None) or reserve())
+        yield number
+        assert next(first, None) is None
 
-        def first_one_taken() -> Port:
-            number = next(numbers, None)
-            return Port(number, None) if number else reserve()
 
-        monkeypatch.setattr(Port, "reserve", first_one_taken)
-        with DRIVERS[name].start() as broker:
-            assert all(target.port != taken.getsockname()[1] for target in broker.targets)
-            assert all(is_ready(target, 5) for target in broker.targets)
+@pytest.mark.parametrize("name", ["embedded", *REAL])
+def test_a_port_taken_meanwhile_is_replaced(name: str, taken: int) -> None:
+    with DRIVERS[name].start() as broker:
+        assert taken not in [target.port for target in broker.targets]
+        assert all(is_ready(target, SECONDS) for target in broker.targets)
+
+
+@pytest.mark.real_broker
+def test_the_second_attempt_has_all_that_was_asked_for(taken: int) -> None:
+    """A login that the first attempt alone knew would let everybody in."""
+    with DRIVERS["mosquitto"].start(options={"user": "me:secret"}) as broker:
+        (target,) = broker.targets
+        assert target.port != taken
+        assert (target.user, target.password) == ("me", "secret")
+        assert is_ready(target, SECONDS)
+        with pytest.raises(LoginRefused):
+            identify(target.with_(user=None, password=None))
 
 
 @pytest.mark.real_broker
