@@ -72,7 +72,9 @@ def test_what_is_malformed_is_an_explanation_and_no_error(
     packets = packets if port == 5672 else packets[:-1]
     packets += talk.say(CLIENT, wrong)
     write_packets(tmp_path / "x", [Packet(i, data, len(data), 1) for i, data in enumerate(packets)], 1)
-    assert all(row.agrees or "malformed" in row.why for row in rows_of(tmp_path / "x"))
+    rows = rows_of(tmp_path / "x")
+    assert rows
+    assert all(row.agrees or "malformed" in row.why for row in rows)
 
 
 @pytest.mark.parametrize(("early", "agrees"), [((247, 289), False), ((200, 300), True)])
@@ -96,7 +98,9 @@ def test_an_early_segment_that_comes_again_with_other_boundaries_is_an_explanati
 def test_a_connection_from_before_the_capture_is_an_explanation(tmp_path: Path) -> None:
     packets = list(read_packets(next(path for path in CAPTURES if path.stem == "amqp-messages")))[9:]
     write_packets(tmp_path / "late.pcapng", packets, packets[0].linktype)
-    assert all(row.agrees or "began before the capture" in row.why for row in rows_of(tmp_path / "late.pcapng"))
+    rows = rows_of(tmp_path / "late.pcapng")
+    assert rows
+    assert all(row.agrees or "began before the capture" in row.why for row in rows)
 
 
 def test_a_wrong_count_of_ours_is_not_explained_away() -> None:

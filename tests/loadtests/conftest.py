@@ -2,10 +2,12 @@
 
 import json
 import subprocess
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
 from typing import Any
 
 import pytest
+from mqproof.harness.targets.drivers.ports import Port
 
 Load = Callable[..., dict[str, Any]]
 
@@ -21,3 +23,16 @@ def load(mqproof: Callable[..., "subprocess.CompletedProcess[str]"]) -> Load:
         return result
 
     return run
+
+
+@pytest.fixture
+def free_port() -> Iterator[Callable[[], int]]:
+    """Return a free port that no driver of a parallel worker takes before the test is over."""
+    with ExitStack() as held:
+
+        def reserve() -> int:
+            port = Port.reserve()
+            held.callback(port.release)
+            return port.number
+
+        yield reserve

@@ -29,6 +29,7 @@ def queues_of(cache: Path) -> list[str]:
 
 
 def test_what_a_killed_run_left_is_removed_by_clean(rabbitmq: Any, mqproof: Command, tmp_path: Path) -> None:
+    """The queue is durable: another one would go with its last consumer, sooner or later."""
     before = set(rabbitmq.control("--silent", "list_queues", "name").splitlines())
     cache = {**os.environ, "XDG_CACHE_HOME": str(tmp_path / "cache")}
     started = threading.Event()
@@ -42,18 +43,17 @@ def test_what_a_killed_run_left_is_removed_by_clean(rabbitmq: Any, mqproof: Comm
     with ProxyLoop() as loop:
         target = loop.proxy(rabbitmq.target("amqp"), Watch).target
         process = subprocess.Popen(
-            [sys.executable, "-m", "mqproof.harness.cli", "load", "durability-cost", target.url, "--rate", "50",
+            [sys.executable, "-m", "mqproof.harness.cli", "load", "throughput", target.url, "--rate", "50",
              "--persistent", "--duration", "60", "--out", str(tmp_path / "run")],
             stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True, env=cache,
         )  # fmt: skip
         assert started.wait(60)
-        assert wait_for(lambda: bool(queues_of(tmp_path / "cache")), 20)  # no queue between two stages
         os.killpg(process.pid, signal.SIGKILL)
         process.wait()
         (journal,) = (tmp_path / "cache" / "mqproof" / "load").iterdir()
         assert (target.password or "guest:guest@") not in journal.read_text().replace("mqproof", "")
-        queues = queues_of(tmp_path / "cache")
-        assert all(name in rabbitmq.control("--silent", "list_queues") for name in queues)
+        (queue,) = queues_of(tmp_path / "cache")
+        assert queue in rabbitmq.control("--silent", "list_queues", "name").split()
         done = mqproof("clean", target.url, env=cache)
         assert done.returncode == 0, done.stderr
         assert "1 things of crashed runs removed" in done.stdout

@@ -17,22 +17,16 @@ import pytest
 from mqproof.harness.crash.load import wait_for
 from mqproof.harness.targets.drivers import DRIVERS
 from mqproof.harness.targets.drivers.base import LocalBroker
-from mqproof.harness.targets.drivers.ports import Port
 from mqproof.loadtests import settings
 from mqproof.loadtests.counters import from_url
 
 pytestmark = pytest.mark.whole_run
 
 Load = Callable[..., dict[str, Any]]
+FreePort = Callable[[], int]
 COMMAND = (sys.executable, "-m", "mqproof.harness.cli", "load")
 SHORT = ("--rate", "200", "--duration", "1")
 FAULTS = ("lost", "duplicated", "corrupted", "unexpected")
-
-
-def free_port() -> int:
-    port = Port.reserve()
-    port.release()
-    return port.number
 
 
 def faults(result: dict[str, Any]) -> dict[str, int]:
@@ -48,7 +42,7 @@ def _listens(port: int) -> bool:
 
 
 @pytest.fixture
-def tls_mosquitto(certificates: Path, tmp_path: Path) -> Iterator[str]:
+def tls_mosquitto(certificates: Path, tmp_path: Path, free_port: FreePort) -> Iterator[str]:
     """A mosquitto that speaks TLS only; its URL."""
     port, file = free_port(), tmp_path / "mosquitto.conf"
     for key in certificates.iterdir():
@@ -74,7 +68,7 @@ def test_load_goes_over_tls(scenario: str, tls_mosquitto: str, certificates: Pat
     assert result["metrics"]["delivered"] == result["metrics"]["published"] >= 200
 
 
-def test_rabbitmqs_statistics_are_read_where_they_are(load: Load, tmp_path: Path) -> None:
+def test_rabbitmqs_statistics_are_read_where_they_are(load: Load, tmp_path: Path, free_port: FreePort) -> None:
     management, prometheus = free_port(), free_port()
     options = {
         "plugins": "rabbitmq_management,rabbitmq_prometheus", "management.tcp.ip": "127.0.0.1",
@@ -111,7 +105,9 @@ def get(url: str, data: bytes | None = None) -> str:
         return ""
 
 
-def test_locusts_page_starts_the_run_and_shows_its_numbers(embedded: LocalBroker, tmp_path: Path) -> None:
+def test_locusts_page_starts_the_run_and_shows_its_numbers(
+    embedded: LocalBroker, tmp_path: Path, free_port: FreePort
+) -> None:
     port = free_port()
     command = [*COMMAND, "throughput", embedded.target("mqtt").url, "--rate", "200", "--duration", "10",
                "--web-port", str(port), "--out", str(tmp_path)]  # fmt: skip
@@ -147,7 +143,7 @@ def test_workload_runs_as_a_scenario(name: str, embedded: LocalBroker, load: Loa
     assert result["metrics"]["delivered"] >= 1
 
 
-def test_watch_tells_who_could_not_work_while_the_broker_was_away(tmp_path: Path) -> None:
+def test_watch_tells_who_could_not_work_while_the_broker_was_away(tmp_path: Path, free_port: FreePort) -> None:
     """The broker is killed and started anew; the watch goes on until it is interrupted, and that is no failure.
 
     What it had confirmed may go with it: it keeps its sessions in memory.
@@ -177,7 +173,7 @@ def test_watch_tells_who_could_not_work_while_the_broker_was_away(tmp_path: Path
     assert result["broker"]["errors"] == []
 
 
-def test_memory_of_ours_is_bounded_while_the_broker_stands_still(tmp_path: Path) -> None:
+def test_memory_of_ours_is_bounded_while_the_broker_stands_still(tmp_path: Path, free_port: FreePort) -> None:
     """Nobody reads for some seconds, while thirty thousand messages a second are due."""
     metrics = free_port()
 

@@ -86,7 +86,9 @@ def test_the_rule(a, b, chosen):
 
 def test_every_sentence_has_a_number_and_says_where_it_is_from():
     candidates = [candidate("a", "amqp", needs=(False,), month_mb=1.0), candidate("b", "mqtt")]
-    for sentence in choose("w", WORKLOAD, candidates).sentences:
+    sentences = choose("w", WORKLOAD, candidates).sentences
+    assert sentences
+    for sentence in sentences:
         assert re.search(r"\d", sentence.text), sentence
         for reference in sentence.refers:
             name, _, measure = reference.partition("/")

@@ -86,6 +86,7 @@ def test_tests_that_conform_keep_their_conversations_when_asked(tmp_path):
     result = mqproof(tmp_path, "test", "embedded-amqp", *words, "--evidence", "all")
     assert result.returncode == 0, result.stdout + result.stderr
     run = json.loads((tmp_path / "run" / "run.json").read_text())
+    assert run["tests"]
     assert all((tmp_path / "run" / test["transcript"]).is_file() for test in run["tests"])
     for path in (tmp_path / "run" / "allure-results").glob("*-result.json"):
         attachments = json.loads(path.read_text())["attachments"]
@@ -156,6 +157,7 @@ def test_a_broker_that_breaks_a_statement_ends_with_1_and_is_shown(tmp_path):
     assert row["actual"]
     assert f"MUST  {TOPIC}  on 127.0.0.1:{broker.port}" in result.stderr
     shown = [test for test in run["tests"] if test["outcome"] == "deviates"]
+    assert shown
     assert all((tmp_path / "run" / test["transcript"]).exists() for test in shown)
 
 

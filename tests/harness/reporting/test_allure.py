@@ -127,6 +127,7 @@ def test_captures_and_loads_stand_beside_the_suites(tmp_path):
     welcome = results["welcome"]
     assert (welcome["status"], welcome["statusDetails"]["message"]) == ("failed", "confirmed but lost: 2, bound 0")
     sources = [attachment["source"] for result in results.values() for attachment in result["attachments"]]
+    assert sources
     assert all((tmp_path / source).stat().st_size > 0 for source in sources)
 
 

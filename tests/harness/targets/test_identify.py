@@ -55,9 +55,12 @@ def http_port() -> Iterator[int]:
     thread.join(5)
 
 
-def free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        return int(listener.getsockname()[1])
+@pytest.fixture
+def silent_port() -> Iterator[int]:
+    """A port on which nobody listens, and that nobody else can get meanwhile."""
+    with socket.socket() as held:
+        held.bind(("127.0.0.1", 0))
+        yield int(held.getsockname()[1])
 
 
 # -- what is there ---------------------------------------------------------------------------------------------------
@@ -137,9 +140,8 @@ def test_connack_says_what_a_server_lacks(
 
 
 @pytest.mark.parametrize("scheme", ["amqp", "amqps", "mqtt", "mqtts"])
-def test_nothing_listens(scheme: str) -> None:
-    port = free_port()
-    assert f"nothing listens on port {port}" in refusal(at(port, scheme), Unreachable)
+def test_nothing_listens(scheme: str, silent_port: int) -> None:
+    assert f"nothing listens on port {silent_port}" in refusal(at(silent_port, scheme), Unreachable)
 
 
 def test_no_such_host() -> None:
