@@ -97,8 +97,9 @@ def curves(found: Mapping[str, Measured]) -> str:
 
 def page(found: Mapping[str, Measured]) -> str:
     """Return the page as Markdown; the charts stand beside it."""
-    return f"""<!-- Generated from captures/*-overhead*.pcapng by `make docs/overhead.md`: do not edit. -->
-# What a message costs on the wire
+    return f"""# What a message costs on the wire
+
+<!-- Generated from captures/*-overhead*.pcapng by `make docs/overhead.md`: do not edit. -->
 
 Measured, not looked up: the same messages, one after the other, from one publisher through a broker to one consumer,
 recorded packet by packet on loopback (`captures/*overhead*.pcapng`; a TOML file beside each says how it was made), and
