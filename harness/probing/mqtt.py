@@ -37,15 +37,15 @@ def probe(target: Target, names: ProbeNames) -> list[Limit]:
         Limit("versions", "", ", ".join(VERSIONS[each] for each in offered)),
         *(_announced(connack, name, version) for name in ANNOUNCED if version is Version.V5_0),
         Limit("QoS granted", _property(connack, "maximum_qos", "2", version), _granted(target, names, version)),
-        Limit("retained messages", _property(connack, "retain_available", "1", version), tried(_retains)),
+        Limit("retained messages", _is_announced(connack, "retain_available", version), tried(_retains)),
         Limit(
             "wildcard subscriptions",
-            _property(connack, "wildcard_subscription_available", "1", version),
+            _is_announced(connack, "wildcard_subscription_available", version),
             tried(lambda wire: wire.subscribe(f"{names('topic')}/+/#")),
         ),
         Limit(
             "shared subscriptions",
-            _property(connack, "shared_subscription_available", "1", version),
+            _is_announced(connack, "shared_subscription_available", version),
             tried(lambda wire: wire.subscribe(f"$share/{names('group')}/{names('topic')}"))
             if version is Version.V5_0
             else "5.0 only",
@@ -94,6 +94,10 @@ def _property(connack: Connack, name: str, absent: str, version: Version) -> str
         return ""
     value = prop(connack.properties, name)
     return absent if value is None else str(value)
+
+
+def _is_announced(connack: Connack, name: str, version: Version) -> str:
+    return {"1": "yes", "0": "no"}.get(said := _property(connack, name, "1", version), said)
 
 
 def _granted(target: Target, names: ProbeNames, version: Version) -> str:

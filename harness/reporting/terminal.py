@@ -39,6 +39,7 @@ def print_summary(run: Run, console: Console) -> None:
     for row in deviations:
         _print_deviation(row, console)
     _print_others(run.statements, console)
+    _print_idle(run, console)
 
 
 def level_of(row: dict[str, Any]) -> str:
@@ -88,6 +89,15 @@ def _print_others(rows: Iterable[dict[str, Any]], console: Console) -> None:
         names = ", ".join(ids[:IDS_SHOWN]) + more
         console.print(Text.assemble((verdict, style), f"  on {target}, {spec}: {names}"))
         console.print(Padding(Text(_short(reason) or "no reason was given"), (0, 0, 0, 2)))
+
+
+def _print_idle(run: Run, console: Console) -> None:
+    """Print which targets no test was for: nothing was found out about them, good or bad."""
+    if not run.statements:
+        return
+    idle = [target["name"] for target in run.targets if all(row["target"] != target["name"] for row in run.statements)]
+    for name in idle:
+        console.print(Text(f"\n{name} was not examined: none of the chosen tests is for it", style="yellow"))
 
 
 def _short(text: str) -> str:

@@ -58,3 +58,12 @@ def test_a_stale_profile_is_shown():
 
 def test_a_clean_run_prints_the_table_only():
     assert len(printed(row("basic/01", "conforms")).strip().splitlines()) <= 3
+
+
+def test_a_target_that_no_test_is_for_is_named():
+    output = io.StringIO()
+    targets = [{"name": "rabbitmq-amqp"}, {"name": "mosquitto"}]
+    run = Run(targets=targets, statements=[row("basic/01", "conforms")])
+    print_summary(run, Console(file=output, width=80, highlight=False))
+    assert "mosquitto was not examined: none of the chosen tests is for it" in output.getvalue()
+    assert "rabbitmq-amqp was not" not in output.getvalue()
