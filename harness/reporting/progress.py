@@ -88,7 +88,10 @@ class LiveProgress:
         self.planned = count
         if self.console.is_terminal:
             columns = (BarColumn(24), MofNCompleteColumn(), TimeElapsedColumn(), TextColumn("{task.fields[counts]}"))
-            self._bar = Progress(*columns, console=self.console, transient=True)
+            # The streams are pytest's while the suites run: the bar must not keep them and give them back later.
+            self._bar = Progress(
+                *columns, console=self.console, transient=True, redirect_stdout=False, redirect_stderr=False
+            )
             self._task = self._bar.add_task("", total=count, counts="")
             self._bar.start()
 

@@ -2,11 +2,14 @@
 
 import json
 import os
+import pty
 import signal
 import subprocess
 import sys
+import threading
 import time
 import xml.etree.ElementTree as ElementTree
+from contextlib import suppress
 from importlib.resources import files
 from pathlib import Path
 
@@ -191,3 +194,31 @@ def test_help_documents_every_exit_code(tmp_path):
     text = mqproof(tmp_path, "test", "--help").stdout
     for code in (0, 1, 2, 3, 4, 5, 130):
         assert f"  {code:<3}  " in text
+
+
+def test_a_run_on_a_terminal_ends_as_a_run_elsewhere(tmp_path: Path) -> None:
+    """The bar that a terminal gets does not take the streams along when it goes."""
+    controller, terminal = pty.openpty()
+    words = command("test", "embedded", "--suite", "amqp", "-k", "topic_pattern", "--workers", "1", "--out", "run")
+    environment = {**os.environ, "TERM": "xterm", "COLUMNS": "80"}
+    process = subprocess.Popen(
+        words, cwd=tmp_path, env=environment, stdin=subprocess.DEVNULL, stdout=terminal, stderr=terminal
+    )
+    os.close(terminal)
+    watchdog = threading.Timer(DEADLINE, process.kill)
+    watchdog.start()
+    said = read_all(controller).decode()
+    watchdog.cancel()
+    assert process.wait(timeout=DEADLINE) == 0, said
+    assert "━" in said, "the bar"
+    assert said.rstrip().endswith("tests ended; run directory: run"), said
+
+
+def read_all(controller: int) -> bytes:
+    """Return what comes until nobody has the terminal open any more."""
+    parts = []
+    with suppress(OSError):  # EIO is the end of a terminal
+        while part := os.read(controller, 1 << 16):
+            parts.append(part)
+    os.close(controller)
+    return b"".join(parts)
