@@ -177,6 +177,8 @@ def _write(
     for entry in results:
         histograms = entry.pop("histograms")
         name = file_name(entry["scenario"], entry["target"])
+        earlier = sum(file_name(load.get("scenario", ""), load.get("target", "")) == name for load in run.loads)
+        name += f"-{earlier + 1}" if earlier else ""
         write_atomically(folder / "histograms" / f"{name}.json", json.dumps(histograms, indent=1) + "\n")
         write_atomically(folder / "ledgers" / f"{name}.json", json.dumps(entry.pop("books")) + "\n")
     is_whole = is_whole and bool(results) and not any(entry["interrupted"] for entry in results)

@@ -68,7 +68,7 @@ def render(runs: Sequence[Reported], page: Path, history: Path | None = None) ->
         work = Path(name)
         (work / "allurerc.mjs").write_text(configuration(shown, work / "out", history), encoding="utf-8")
         for number, one in enumerate(shown):
-            write_measured(one.run, work / f"measured-{number}")
+            write_measured(one.run, work / f"measured-{number}", beside=one.results)
         measured = [work / f"measured-{number}" for number in range(len(shown))]
         _run_allure(node, allure, work, [*(one.results for one in shown if one.results.is_dir()), *measured])
         made = next((work / "out").rglob("index.html"), None)

@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from datetime import datetime
 from pathlib import Path
@@ -16,17 +17,20 @@ GROUPS = {"overhead": "Overhead per delivered message", "load": "Under load"}
 LAYERS_SHOWN = 14
 
 
-def write_measured(run: Run, folder: Path) -> None:
-    """Write one result for each capture and load of the run, and the metrics, into ``folder``."""
+def write_measured(run: Run, folder: Path, beside: Path | None = None) -> None:
+    """Write one result for each capture and load of the run, and the metrics, into ``folder``.
+
+    What ``beside`` holds already is left out: of results that it is given twice, Allure shows none.
+    """
     folder.mkdir(parents=True, exist_ok=True)
     moment = _milliseconds(run.started)
-    for analysis in run.analyses:
-        _write(folder, _capture(analysis, folder, moment))
-    for load in run.loads:
-        _write(folder, _load(load, folder, moment))
-    metrics = list(_metrics(run, moment))
-    if metrics:
-        (folder / f"{_name(run.started)}-perf.json").write_text(json.dumps(metrics), encoding="utf-8")
+    results = [_capture(analysis, folder, moment) for analysis in run.analyses]
+    results += [_load(load, folder, moment, nth) for load, nth in _numbered(run.loads)]
+    files: dict[str, Any] = {f"{result['uuid']}-result.json": result for result in results}
+    files[f"{_name(run.started)}-perf.json"] = list(_metrics(run, moment))
+    for name, content in files.items():
+        if content and not (beside and (beside / name).exists()):
+            (folder / name).write_text(json.dumps(content), encoding="utf-8")
 
 
 def performance(runs: Iterable[Run]) -> dict[str, Any]:
@@ -51,6 +55,20 @@ def _metrics(run: Run, moment: int) -> Iterable[dict[str, Any]]:
         yield {"id": _name(key), "key": key, "value": value, "start": moment, "stop": moment + 1, "group": group}
 
 
+def _numbered(loads: Iterable[dict[str, Any]]) -> Iterable[tuple[dict[str, Any], int]]:
+    """Yield each load with its number among those of its scenario and target: a later one is no retry of the first."""
+    met: Counter[str] = Counter()
+    for load in loads:
+        key = f"{load.get('scenario')} {_target_name(load)}"
+        met[key] += 1
+        yield load, met[key]
+
+
+def _target_name(load: dict[str, Any]) -> str:
+    target = load.get("target", "")
+    return str(target.get("name", "") if isinstance(target, dict) else target)
+
+
 def _capture(analysis: dict[str, Any], folder: Path, moment: int) -> dict[str, Any]:
     account = analysis.get("account", {})
     layers = account.get("bytes", {}).get("by_layer", {})
@@ -64,14 +82,13 @@ def _capture(analysis: dict[str, Any], folder: Path, moment: int) -> dict[str, A
     return _result(name, "Captures", str(analysis.get("target", "")), status, "", attachments, moment, 1)
 
 
-def _load(load: dict[str, Any], folder: Path, moment: int) -> dict[str, Any]:
+def _load(load: dict[str, Any], folder: Path, moment: int, nth: int) -> dict[str, Any]:
     status, message = _verdict(load)
     attachments = [_attached(folder, "measured", json.dumps(load, indent=1), "application/json", "json")]
     attachments += [_attached(folder, name, picture, "image/svg+xml", "svg") for name, picture in charts(load)]
     duration = int(1000 * (at(load, "duration_s") or at(load, "metrics.duration_s") or 0.001))
-    target = load.get("target", "")
-    name = str(target.get("name", "") if isinstance(target, dict) else target)
-    return _result(str(load.get("scenario", "load")), "Loads", name, status, message, attachments, moment, duration)
+    name = str(load.get("scenario", "load")) + (f" ({nth})" if nth > 1 else "")
+    return _result(name, "Loads", _target_name(load), status, message, attachments, moment, duration)
 
 
 def _verdict(load: dict[str, Any]) -> tuple[str, str]:
@@ -112,10 +129,6 @@ def _attached(folder: Path, name: str, text: str, kind: str, suffix: str) -> dic
     source = f"{_name(name + text)}-attachment.{suffix}"
     (folder / source).write_text(text, encoding="utf-8")
     return {"name": name, "type": kind, "source": source}
-
-
-def _write(folder: Path, result: dict[str, Any]) -> None:
-    (folder / f"{result['uuid']}-result.json").write_text(json.dumps(result), encoding="utf-8")
 
 
 def _name(text: str) -> str:

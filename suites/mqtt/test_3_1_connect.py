@@ -7,7 +7,7 @@ from mqproof.harness.wires.mqtt_packets import CONNACK, DISCONNECT
 from mqproof.suites.mqtt.ahead import ahead
 from mqproof.suites.mqtt.octets import connect, packet, publish, subscribe
 
-ID = b"mqproof"
+ID, TOPIC = b"{client id}", b"{topic}"  # what stands for names that the test makes: see ours()
 CLOSES = (
     "mqtt-3.1.1:MQTT-3.2.2-5", "mqtt-5.0:MQTT-3.2.2-7", "mqtt-5.0:MQTT-3.1.4-2", "mqtt-5.0:MQTT-4.13.2-1",
 )  # fmt: skip
@@ -51,7 +51,7 @@ def test_second_connect_ends_the_connection(wire):
 @pytest.mark.parametrize("name", [b"MQTX", b"mqtt", b"", b"MQTT ", b"MQTTT", b"HTTP"])
 def test_wrong_protocol_name_is_not_served(wires, name):
     wire = wires.raw()
-    wire.send(connect(wire, ID, name=name))
+    wire.send(connect(wire, wires.names.client_id().encode(), name=name))
     octets, ended = wire.rest()
     assert (ended.closed, is_acceptance(octets)) == (True, False)
 
@@ -64,7 +64,7 @@ def test_unsupported_protocol_level_is_refused_with_code_1(wires, level):
     That is CONNACK 0x84 and a close, or a close alone (5.0 section 3.1.2.2: MAY).
     """
     wire = wires.raw()
-    wire.send(connect(wire, ID, level=level))
+    wire.send(connect(wire, wires.names.client_id().encode(), level=level))
     octets, ended = wire.rest()
     as_5_0_says = {b"", *([octets[:4]] if octets[3:4] == b"\x84" else [])}
     legal = {b"\x20\x02\x00\x01"} | (as_5_0_says if is_bilingual(wires) else set())
@@ -75,7 +75,7 @@ def test_unsupported_protocol_level_is_refused_with_code_1(wires, level):
 @pytest.mark.parametrize("level", [6, 99, 127])
 def test_unsupported_protocol_version_ends_the_connection(wires, level):
     wire = wires.raw()
-    wire.send(connect(wire, ID, level=level))
+    wire.send(connect(wire, wires.names.client_id().encode(), level=level))
     octets, ended = wire.rest()
     refused = ("mqtt-5.0:MQTT-3.1.2-2", *(["mqtt-5.0:MQTT-3.2.2-7"] if len(octets) > 3 and octets[3] >= 0x80 else []))
     check(ended.closed, expected="the broker to close the connection", actual=ended, statement=refused)
@@ -95,7 +95,7 @@ def test_reserved_connect_flag_ends_the_connection(wires):
 @pytest.mark.normative("mqtt-3.1.1:MQTT-3.1.4-1", "mqtt-5.0:MQTT-3.1.4-1")
 @pytest.mark.parametrize(("flags", "fields"), [
     pytest.param(
-        WILL | 0x18, [ID, b"will", b"gone"], id="will QoS 3",
+        WILL | 0x18, [ID, TOPIC, b"gone"], id="will QoS 3",
         marks=pytest.mark.normative("mqtt-3.1.1:MQTT-3.1.2-14", "mqtt-5.0:MQTT-3.1.2-12"),
     ),
     pytest.param(
@@ -115,7 +115,7 @@ def test_reserved_connect_flag_ends_the_connection(wires):
         marks=pytest.mark.normative("mqtt-3.1.1:MQTT-3.1.2-9", "mqtt-5.0:MQTT-3.1.2-9"),
     ),
     pytest.param(
-        0, [ID, b"will", b"gone"], id="fields of a will without will",
+        0, [ID, TOPIC, b"gone"], id="fields of a will without will",
         marks=pytest.mark.normative("mqtt-3.1.1:MQTT-3.1.2-11"),
     ),
     pytest.param(
@@ -145,11 +145,11 @@ def test_reserved_connect_flag_ends_the_connection(wires):
         ),
     ),
     pytest.param(
-        0, [b"mqproof\xed\xa0\x80"], id="client id not UTF-8",
+        0, [ID + b"\xed\xa0\x80"], id="client id not UTF-8",
         marks=pytest.mark.normative("mqtt-3.1.1:MQTT-3.1.3-4", "mqtt-5.0:MQTT-3.1.3-4"),
     ),
     pytest.param(
-        WILL, [ID, b"\xc3\x28", b"gone"], id="will topic not UTF-8",
+        WILL, [ID, TOPIC + b"\xc3\x28", b"gone"], id="will topic not UTF-8",
         marks=pytest.mark.normative("mqtt-3.1.1:MQTT-3.1.3-10", "mqtt-5.0:MQTT-3.1.3-11"),
     ),
     pytest.param(
@@ -160,19 +160,19 @@ def test_reserved_connect_flag_ends_the_connection(wires):
 def test_connect_of_wrong_format_ends_the_connection(wires, flags, fields):
     """5.0 allows a CONNACK with a reason code first."""
     wire = wires.raw()
-    wire.send(connect(wire, *fields, flags=flags | 2))
+    wire.send(connect(wire, *ours(wires.names, fields), flags=flags | 2))
     wire.must_close(probe=False)
 
 
 @pytest.mark.normative("mqtt-3.1.1:MQTT-3.1.4-1", "mqtt-3.1.1:MQTT-3.2.2-6")
-@pytest.mark.parametrize(("flags", "fields"), [(3, [ID]), (0x1E, [ID, b"will", b"gone"]), (0x82, [ID]), (0x02, [])])
+@pytest.mark.parametrize(("flags", "fields"), [(3, [ID]), (0x1E, [ID, TOPIC, b"gone"]), (0x82, [ID]), (0x02, [])])
 def test_malformed_connect_gets_no_connack(wires, flags, fields):
     """Section 3.1.4 asks to close without CONNACK; no return code stands for a malformed packet.
 
     That it is not accepted either is examined above.
     """
     wire = wires.raw()
-    wire.send(connect(wire, *fields, flags=flags))
+    wire.send(connect(wire, *ours(wires.names, fields), flags=flags))
     wire.reaction(probe=False)
     assert [answer for answer in wire.arrived(CONNACK) if answer.reason_code] == []
 
@@ -180,7 +180,7 @@ def test_malformed_connect_gets_no_connack(wires, flags, fields):
 @pytest.mark.normative("mqtt-3.1.1:MQTT-3.1.2-22", "mqtt-3.1.1:MQTT-3.1.4-1")
 def test_password_without_user_name_ends_the_connection(wires):
     wire = wires.raw()
-    wire.send(connect(wire, ID, b"secret", flags=PASSWORD | 2))
+    wire.send(connect(wire, wires.names.client_id().encode(), b"secret", flags=PASSWORD | 2))
     wire.must_close(probe=False)
 
 
@@ -254,6 +254,12 @@ def test_wrong_password_is_not_let_in(wires):
     ended, code = wire.reaction()
     check(code != 0, expected="no CONNACK 0x00", actual="CONNACK 0x00", statement="mqtt-5.0:MQTT-3.1.4-2")
     check(ended.closed, expected="the broker to close the connection", actual=ended, statement="mqtt-5.0:MQTT-3.1.4-2")
+
+
+def ours(names, fields):
+    """Return the fields with names that nobody else uses: who shares a client id is taken over by the other."""
+    client_id, topic = names.client_id().encode(), names("topic").encode()
+    return [field.replace(ID, client_id).replace(TOPIC, topic) for field in fields]
 
 
 def is_acceptance(octets):

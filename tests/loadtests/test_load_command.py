@@ -77,10 +77,17 @@ def test_run_directory_has_results_and_histograms(embedded: dict[str, Any]) -> N
     assert Latencies.from_plain(histograms["end to end"]).count == embedded["metrics"]["delivered"]
 
 
-def test_missed_threshold_is_exit_code_1() -> None:
-    done = load("welcome-email", "embedded-amqp", "--users", "1", "--duration", "1", "--min-rate", "100000")
-    assert done.returncode == 1
-    assert "is missed" in done.stdout
+def test_missed_threshold_is_exit_code_1_and_a_second_load_of_a_run_overwrites_no_file(tmp_path: Path) -> None:
+    for _ in range(2):
+        done = load(
+            "welcome-email", "embedded-amqp", "--users", "1", "--duration", "1", "--min-rate", "100000",
+            "--out", str(tmp_path),
+        )  # fmt: skip
+        assert done.returncode == 1
+        assert "is missed" in done.stdout
+    names = ["welcome-email-embedded-amqp-2.json", "welcome-email-embedded-amqp.json"]
+    for folder in ("histograms", "ledgers"):
+        assert sorted(path.name for path in (tmp_path / folder).iterdir()) == names
 
 
 @pytest.mark.alike

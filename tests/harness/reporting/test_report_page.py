@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 from mqproof.harness.cli.main import app
 from mqproof.harness.reporting.allure import ReportUnavailable, _node, install
+from mqproof.harness.reporting.allure_measured import write_measured
 from mqproof.harness.run import Run
 from typer.testing import CliRunner
 
@@ -24,8 +25,9 @@ def page_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("run")
     target = {"name": "a:1", "url": "amqp://a:1", "protocol": "amqp", "product": "P", "version": "1"}
     load = {"scenario": "welcome-email", "target": "a:1", "metrics": {"latency_us": {"p99": 9}}, "ledger": {"lost": 2}}
-    Run(targets=[target | {"capabilities": []}], loads=[load]).save(folder)
-    (folder / "allure-results").mkdir()
+    run = Run(targets=[target | {"capabilities": []}], loads=[load, load])
+    run.save(folder)
+    write_measured(run, folder / "allure-results")  # as mqproof load does
     result = {
         "uuid": "1", "historyId": "1", "name": "test_one", "status": "failed", "stage": "finished",
         "start": 1, "stop": 2,
@@ -43,6 +45,12 @@ def test_the_page_shows_suites_and_loads_every_time_it_is_opened(open_page, page
         opened = open_page(page_file)
         for text in ("AMQP 0-9-1", "Loads"):
             opened.page.get_by_text(text, exact=True).first.wait_for(timeout=SOON)
+
+
+def test_every_load_is_a_result_of_its_own(open_page, page_file):
+    page = open_page(page_file).page
+    page.get_by_text("Loads", exact=True).first.wait_for(timeout=SOON)
+    assert "Results 3" in " ".join(page.locator("body").inner_text().split())
 
 
 def test_a_failed_test_shows_its_category_and_message(open_page, page_file):
