@@ -9,6 +9,7 @@ from dataclasses import asdict, dataclass, field
 from typing import Any, Final
 
 from mqproof.harness.choose_measure import Memory, Phase, Sample
+from mqproof.harness.printable import counted
 from mqproof.harness.run import Run
 from mqproof.harness.statements.registry import load as registry
 from mqproof.harness.verdicts import Verdict
@@ -223,9 +224,11 @@ def facts_of_load(paced: dict[str, Any], full: Sequence[dict[str, Any]], cpu: fl
     }
     facts["paced_rate"] = Measure(paced["metrics"]["delivery_rate_msg_s"], "msg/s", "paced load")
     spread = (rates[0], rates[-1])
-    facts["throughput"] = Measure(rates[len(rates) // 2], "msg/s", f"{len(rates)} runs at full speed", spread)
+    where = f"{counted(len(rates), 'run')} at full speed"
+    facts["throughput"] = Measure(rates[len(rates) // 2], "msg/s", where, spread)
     facts["lost"] = Measure(float(paced["ledger"]["lost"]), "", "paced load")
-    facts["lost_at_full_speed"] = Measure(float(sum(one["ledger"]["lost"] for one in full)), "", f"{len(full)} runs")
+    lost = float(sum(one["ledger"]["lost"] for one in full))
+    facts["lost_at_full_speed"] = Measure(lost, "", counted(len(full), "run"))
     facts["duplicated"] = Measure(float(sum(one["ledger"]["duplicated"] for one in [paced, *full])), "", "all loads")
     if cpu is not None and delivered:
         facts["cpu_per_million"] = Measure(cpu / delivered * 1e6, "s", "CPU seconds of the broker's processes")

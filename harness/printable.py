@@ -16,3 +16,8 @@ def printable_lines(text: str) -> str:
 def html_text(value: object) -> str:
     """Return a value as text of a page or a picture: no markup, and nothing that XML forbids."""
     return escape(printable(str(value)))
+
+
+def counted(number: int, thing: str) -> str:
+    """Return ``number`` of ``thing`` in words: ``1 fault``, ``2 faults``, ``0 faults``."""
+    return f"{number} {thing}{'' if number == 1 else 's'}"

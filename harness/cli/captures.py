@@ -5,6 +5,7 @@ from typing import Any
 
 from mqproof.dissectors.overhead.account import as_json
 from mqproof.dissectors.overhead.engine import analyze
+from mqproof.harness.printable import counted
 from mqproof.harness.recording import Recording
 from rich.console import Console
 
@@ -32,4 +33,4 @@ def print_recording(recording: Recording, folder: Path, console: Console) -> Non
     if recording.kind == "tap":
         console.print(f"  not real packets ({recording.why_tap}): link, IP and TCP headers are made up", soft_wrap=True)
     if recording.dropped:
-        console.print(f"  the kernel dropped {recording.dropped} packets", style="bold red")
+        console.print(f"  the kernel dropped {counted(recording.dropped, 'packet')}", style="bold red")

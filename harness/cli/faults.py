@@ -10,6 +10,7 @@ import typer
 from mqproof.harness.cli.codes import CONFORMS, DEVIATES, INTERNAL, NOTHING, UNREACHABLE, USAGE
 from mqproof.harness.cli.failing import fail
 from mqproof.harness.cli.helping import Command
+from mqproof.harness.printable import counted
 
 app = typer.Typer(
     add_completion=False,
@@ -149,10 +150,11 @@ def _print_table(table: Any) -> None:
         elif row.control_failed:
             typer.echo(f"{row.spec.name:{width}}  invalid, without it these fail: {', '.join(row.control_failed)}")
         elif not row.killed_by:
-            typer.echo(f"{row.spec.name:{width}}  survived {row.ran} tests: {row.why or 'not explained'}")
+            typer.echo(f"{row.spec.name:{width}}  survived {counted(row.ran, 'test')}: {row.why or 'not explained'}")
     killed = sum(row.result == "killed" for row in table.rows)
     broad = sum(bool(row.overbroad) for row in table.rows)
-    typer.echo(f"{len(table.rows)} faults: {killed} killed, {len(table.rows) - killed} not, {broad} overbroad")
+    faults = counted(len(table.rows), "fault")
+    typer.echo(f"{faults}: {killed} killed, {len(table.rows) - killed} not, {broad} overbroad")
     if table.unmet:
         typer.echo(f"no test met these here: {', '.join(table.unmet)}")
     for name in table.immortal:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 from mqproof.harness.cli.failing import fail
 from mqproof.harness.cli.written import say, say_json
+from mqproof.harness.printable import counted
 
 if TYPE_CHECKING:
     from mqproof.harness.chaos.decisions import Event, Replay
@@ -189,7 +190,7 @@ class Teller:
             typer.echo(json.dumps({"passed": passed, "met": dict(met)}))
             return
         counts = ", ".join(f"{fault} {count}" for fault, count in met.items())
-        typer.echo(f"{passed} messages passed untouched; {counts or 'no fault met anything'}")
+        typer.echo(f"{counted(passed, 'message')} passed untouched; {counts or 'no fault met anything'}")
 
 
 def _wait(lasts: float | None) -> None:

@@ -14,6 +14,7 @@ from mqproof.harness.cli.codes import CONFORMS, DEVIATES, INTERRUPTED, USAGE
 from mqproof.harness.cli.failing import fail
 from mqproof.harness.cli.waiting import waiting
 from mqproof.harness.cli.written import say, say_json
+from mqproof.harness.printable import counted
 
 if TYPE_CHECKING:
     from mqproof.harness.run import Run
@@ -111,7 +112,7 @@ def _repeated(
         repeat = repeat_of(way.name, run)
         verdicts = ", ".join(f"{count} {name}" for name, count in repeat.verdicts.items())
         if not quiet:
-            say(f"{way.name:{width}}  {repeat.tests} tests  {repeat.seconds:5.1f} s  {verdicts}")
+            say(f"{way.name:{width}}  {counted(repeat.tests, 'test')}  {repeat.seconds:5.1f} s  {verdicts}")
         found.append((way, run))
     return found
 
@@ -142,7 +143,7 @@ def _say(result: "Stability", folder: Path) -> None:
             counts = ", ".join(f"{count} times {verdict}" for verdict, count in row.verdicts.items())
             say(f"{kind} {row.id} on {row.target}: {counts}")
     same = "the same verdicts every time" if result.is_stable else "verdicts differ, or a run is not complete"
-    typer.echo(f"{len(result.repeats)} runs: {same}; {folder}")
+    typer.echo(f"{counted(len(result.repeats), 'run')}: {same}; {folder}")
 
 
 stability.__doc__ = HELP

@@ -6,6 +6,7 @@ from typing import Annotated, Any
 import typer
 from mqproof.harness.cli.codes import INTERNAL, USAGE
 from mqproof.harness.cli.failing import fail
+from mqproof.harness.printable import counted
 
 
 def statements(
@@ -78,7 +79,8 @@ def _print(found: list[dict[str, Any]]) -> None:
         console.print(Padding(Text(row["summary"]), (0, 0, 0, 12), expand=False))
     testable = [row for row in found if row["testable"] != "no"]
     tested = sum(bool(row["tests"]) for row in testable)
-    console.print(f"{len(found)} statements, {len(testable)} testable from a client, {tested} of them tested")
+    statements = counted(len(found), "statement")
+    console.print(f"{statements}, {len(testable)} testable from a client, {tested} of them tested")
 
 
 def _number(tests: list[str]) -> str:

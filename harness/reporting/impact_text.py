@@ -2,6 +2,7 @@
 
 from mqproof.harness.compare import Direction
 from mqproof.harness.impact import Feature, Impact, Touched
+from mqproof.harness.printable import counted
 from mqproof.harness.reporting.markdown import cell
 from rich.console import Console
 from rich.padding import Padding
@@ -36,9 +37,10 @@ def print_impact(found: Impact, console: Console, *, with_features: bool) -> Non
 def summary(found: Impact) -> list[str]:
     """Return what the figures rest on, in sentences."""
     worse, better = len(found.of("worse")), len(found.of("better"))
+    features = counted(len(found.features), "feature")
     lines = [
         f"{worse} verdicts got worse that {found.capture} depends on, {better} better.",
-        f"It uses {len(found.features)} features in {found.packets:,} packets; {found.depends_on} statements depend on "
+        f"It uses {features} in {found.packets:,} packets; {found.depends_on} statements depend on "
         f"them, {found.judged} of which both runs judged.",
         f"{found.untouched} more verdicts changed and do not concern it.",
     ]
