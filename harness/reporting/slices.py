@@ -13,7 +13,7 @@ from mqproof.dissectors.packets.craft import BROKER, CLIENT, Conversation, raw
 from mqproof.dissectors.packets.pcap import MADE_UP_COMMENT, Writer
 from mqproof.harness.evidence import masked_bytes
 from mqproof.harness.targets.target import DEFAULT_PORTS
-from mqproof.harness.wires.base import Transcript
+from mqproof.harness.wires.base import Line, Transcript
 
 LINKTYPE_RAW: Final = 101
 MOST_OCTETS: Final = 256 << 10  # of one slice; the end is what tells, so that the beginning is left out
@@ -38,12 +38,23 @@ def slice_of(transcripts: Iterable[Transcript], protocol: str, secrets: tuple[st
         return file.read_bytes() if packets else b""
 
 
+def _last_said(transcript: Transcript) -> list[Line]:
+    """Return the last lines with octets that together are small enough."""
+    room = MOST_OCTETS
+    said: list[Line] = []
+    for line in reversed(transcript.lines):
+        if line.octets and line.direction in "<>":
+            room -= len(line.octets)
+            if room < 0:
+                break
+            said.append(line)
+    return said[::-1]
+
+
 def _packets(transcript: Transcript, talk: Conversation, secrets: tuple[str, ...]) -> list[tuple[int, bytes]]:
     """Return one connection's packets with their times in nanoseconds."""
     began = round(transcript.started * 1e9)
-    said = [line for line in transcript.lines if line.octets and line.direction in "<>"]
-    while sum(len(line.octets) for line in said) > MOST_OCTETS:
-        said.pop(0)
+    said = _last_said(transcript)
     made = [(began, packet) for packet in talk.open()] if said else []
     for line in said:
         side = CLIENT if line.direction == ">" else BROKER

@@ -5,7 +5,7 @@ from mqproof.dissectors.mqtt import codec as mqtt
 from mqproof.dissectors.mqtt.packets import Connack, Connect, Disconnect
 from mqproof.dissectors.mqtt.tables import Version
 from mqproof.harness.impact_traffic import Traffic
-from mqproof.harness.reporting.slices import MOST_OCTETS, slice_of
+from mqproof.harness.reporting.slices import MOST_OCTETS, _last_said, slice_of
 from mqproof.harness.wires.base import Line, Transcript
 
 
@@ -42,6 +42,25 @@ def test_secrets_are_masked_and_the_size_is_bounded(tmp_path):
     octets = slice_of([transcript(0.0, *lines)], "mqtt", ("5ecret",))
     assert b"5ecret" not in octets
     assert len(octets) < MOST_OCTETS * 1.2
+
+
+class Measured(bytes):
+    """Octets that count how often their length is asked for."""
+
+    asked = 0
+
+    def __len__(self) -> int:
+        Measured.asked += 1
+        return super().__len__()
+
+
+def test_each_line_of_a_long_conversation_is_measured_once_to_bound_the_slice():
+    """A queue that is looked at for five seconds is ten thousand lines; to sum them up for each took minutes."""
+    lines = [Line(float(number), ">", Measured(1000), "") for number in range(2000)]
+    Measured.asked = 0
+    kept = _last_said(Transcript("wire", lines, 0.0))
+    assert kept == lines[-(MOST_OCTETS // 1000) :]
+    assert Measured.asked <= len(lines)
 
 
 def test_nothing_said_is_no_capture():
