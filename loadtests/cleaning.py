@@ -12,17 +12,27 @@ import sys  # noqa: E402
 
 from mqproof.harness.targets.target import Target  # noqa: E402
 from mqproof.loadtests.engine.plumbing import remove  # noqa: E402
-from mqproof.loadtests.engine.wire import Broken  # noqa: E402
+from mqproof.loadtests.engine.wire import Broken, Forbidden  # noqa: E402
 from mqproof.loadtests.journal import left_behind  # noqa: E402
 from mqproof.loadtests.settings import Settings  # noqa: E402
 
 
 def clean(target: Target) -> int:
-    """Remove everything that dead runs noted for this target; return how many things. Raises Broken."""
+    """Remove everything that dead runs noted for this target; return how many things.
+
+    Raises Forbidden, when the rest is removed, where this user may not; and Broken.
+    """
     removed = 0
+    forbidden: Forbidden | None = None
     for file, things in left_behind(target):
-        removed += remove(target, things)
-        file.unlink(missing_ok=True)
+        try:
+            removed += remove(target, things)
+        except Forbidden as error:
+            forbidden = error
+        else:
+            file.unlink(missing_ok=True)
+    if forbidden is not None:
+        raise forbidden
     return removed
 
 

@@ -4,6 +4,7 @@ pika and paho, one connection for each user and worker; both wait cooperatively 
 """
 
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Any, Protocol
 
 import gevent
@@ -13,17 +14,43 @@ from gevent.event import Event
 from gevent.queue import Queue
 from mqproof.harness.targets.target import Target
 from mqproof.harness.wires.base import tls_context
+from mqproof.loadtests.engine.wire import Broken, Forbidden
 from mqproof.loadtests.settings import Settings
 from paho.mqtt.enums import CallbackAPIVersion
-from pika.exceptions import NackError, UnroutableError
+from pika.exceptions import (
+    AMQPError,
+    ChannelClosedByBroker,
+    ConnectionClosedByBroker,
+    NackError,
+    UnroutableError,
+)
 
 ANSWER = 10.0  # seconds for one answer of the broker
+ENDED = "the broker ended the connection"
+GOODBYE = 3.0  # seconds for closing a connection
+FAILURES = (Broken, AMQPError, OSError, ValueError)  # of a connection; ValueError: paho's, of what is not open
 
 Handle = Callable[[bytes, bool], None]  # payload, redelivered
 
 
 class Refused(Exception):
     """The broker said that it would not take a message."""
+
+
+def told(error: BaseException) -> Broken:
+    """Return what a client library's error means, in words that have no class names in them."""
+    if isinstance(error, Broken):
+        return error
+    if isinstance(error, (ChannelClosedByBroker, ConnectionClosedByBroker)):
+        return Forbidden(f"the broker says {error.reply_code} {error.reply_text}")
+    inner = next((each.exception for each in error.args if hasattr(each, "exception")), error)
+    return Broken(getattr(inner, "strerror", None) or str(inner) or type(inner).__name__)
+
+
+def give_up(link: "Link") -> None:
+    """Close a connection that may be broken, or whose broker does not answer."""
+    with suppress(*FAILURES), gevent.Timeout(GOODBYE, False):
+        link.close()
 
 
 class Link(Protocol):
@@ -96,16 +123,20 @@ class MqttLink:
     def __init__(self, settings: Settings, topic: str, client_id: str) -> None:
         target = settings.target
         self._topic, self._qos = topic, settings.qos
-        self._tasks: Queue[bytes | None] = Queue()
+        self._tasks: Queue[bytes | Broken | None] = Queue()
         self._answered = Event()
+        self._is_open = True
         self._codes: list[Any] = []
-        self._client = paho.Client(CallbackAPIVersion.VERSION2, client_id, protocol=paho.MQTTv311)
+        self._client = paho.Client(
+            CallbackAPIVersion.VERSION2, client_id, protocol=paho.MQTTv311, reconnect_on_failure=False
+        )  # a new connection would have no subscription
         if target.user is not None:
             self._client.username_pw_set(target.user, target.password)
         if target.tls is not None:
             self._client.tls_set_context(tls_context(target))
         self._client.on_connect = lambda *given: self._answer([given[3]])
         self._client.on_subscribe = lambda *given: self._answer(given[3])
+        self._client.on_disconnect = lambda *given: self._end()
         self._client.on_message = lambda client, data, message: self._tasks.put(message.payload)
         self._client.connect(target.host, target.port, keepalive=60)
         self._client.loop_start()
@@ -128,8 +159,11 @@ class MqttLink:
         self._await("SUBSCRIBE")
 
     def work(self, handle: Handle) -> None:
-        """Take tasks one at a time; several workers may share one connection."""
+        """Take tasks one at a time; several workers may share one connection. Raises Broken when that has ended."""
         while (payload := self._tasks.get()) is not None:
+            if isinstance(payload, Broken):
+                self._tasks.put(payload)  # for the other workers
+                raise payload
             handle(payload, False)
 
     def ask_to_stop(self) -> None:
@@ -145,9 +179,16 @@ class MqttLink:
         self._codes = codes
         self._answered.set()
 
+    def _end(self) -> None:
+        self._is_open = False
+        self._tasks.put(Broken(ENDED))
+        self._answered.set()
+
     def _await(self, what: str) -> None:
         if not self._answered.wait(ANSWER):
             raise TimeoutError(f"{what}: no answer within {ANSWER:.0f} s")
+        if not self._is_open:
+            raise ConnectionError(f"{what}: {ENDED}")
         failures = [code for code in self._codes if code.is_failure]
         if failures:
             raise ConnectionError(f"{what}: {failures[0]}")

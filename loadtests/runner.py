@@ -20,10 +20,11 @@ from typing import Any, NoReturn  # noqa: E402
 import gevent  # noqa: E402
 from gevent.event import Event  # noqa: E402
 from locust.env import Environment  # noqa: E402
+from mqproof.loadtests.engine.wire import Broken  # noqa: E402
 from mqproof.loadtests.settings import WELCOME_EMAIL, BadSettings, Settings  # noqa: E402
 
 TICK = 0.5  # seconds between two looks at the clock, the parent and the progress
-REFUSED, FAILED = 2, 4
+REFUSED, UNREACHABLE, FAILED = 2, 3, 4
 SIGNS_OF_LIFE = 8  # heartbeats, one a second, that a busy worker may miss before it counts as dead
 
 
@@ -46,7 +47,7 @@ def run(settings: Settings, interrupted: Event) -> dict[str, Any]:
     scenario.stop()
     result: dict[str, Any] = scenario.book.result()
     return {**result, "interrupted": interrupted.is_set(), "duration_s": round(_lasted(scenario), 3),
-            "figures": scenario.figures()}  # fmt: skip
+            "figures": scenario.figures(), "broken": scenario.broken}  # fmt: skip
 
 
 def _run_engine(settings: Settings, interrupted: Event) -> dict[str, Any]:
@@ -58,8 +59,10 @@ def _run_engine(settings: Settings, interrupted: Event) -> dict[str, Any]:
         _create_runner(settings, environment, interrupted, workers)
         if settings.web_port:
             _await_web(settings, environment, interrupted)
-        importlib.import_module("mqproof.loadtests.cleaning").clean(settings.target)
+        leftover = _clean(settings)
         engine = hosting.engine_of(settings, environment)
+        if leftover is not None:
+            engine.total.failed(leftover)
         watch = gevent.spawn(_watch, settings, engine, interrupted)
         server = _serve_metrics(settings, engine)
         if not settings.web_port:
@@ -77,6 +80,15 @@ def _run_engine(settings: Settings, interrupted: Event) -> dict[str, Any]:
         for worker in workers:
             worker.stdin.close()
             worker.wait(timeout=20)
+
+
+def _clean(settings: Settings) -> Broken | None:
+    """Remove what dead runs left, as far as this user may: what stays is no reason not to load."""
+    try:
+        importlib.import_module("mqproof.loadtests.cleaning").clean(settings.target)
+    except Broken as error:
+        return error
+    return None
 
 
 def _create_runner(settings: Settings, environment: Environment, interrupted: Event, workers: list[Any]) -> None:
@@ -157,7 +169,7 @@ def _lasted(scenario: Any) -> float:
 def _wait(settings: Settings, scenario: Any, interrupted: Event) -> None:
     parent, until = os.getppid(), time.monotonic() + settings.duration
     while (left := until - time.monotonic()) > 0:
-        if interrupted.wait(min(TICK, left)):
+        if interrupted.wait(min(TICK, left)) or scenario.broken:
             return
         if os.getppid() != parent:
             interrupted.set()
@@ -175,8 +187,8 @@ def _show(scenario: Any, left: float) -> None:
 def main() -> None:
     """Run what standard input asks for.
 
-    Exit code 0; or 2 for wrong usage and 4 for the rest, with the reason instead of a result: a worker, whose output
-    nobody reads, says it on standard error.
+    Exit code 0; or 2 for wrong usage, 3 for a broker that cannot be loaded and 4 for the rest, with the reason instead
+    of a result: a worker, whose output nobody reads, says it on standard error.
     """
     settings = Settings.from_plain(json.loads(sys.stdin.readline()))
     logging.disable(logging.WARNING)  # Locust's; what matters is in the result
@@ -189,6 +201,8 @@ def main() -> None:
         result = run(settings, interrupted)
     except BadSettings as error:
         _fail(settings, REFUSED, str(error))
+    except Broken as error:
+        _fail(settings, UNREACHABLE, f"{settings.target.redacted_url}: {error}")
     except Exception as error:
         _fail(settings, FAILED, f"{type(error).__name__}: {error}")
     if settings.show_progress:

@@ -34,7 +34,7 @@ from mqproof.harness.reporting.choose_page import Report, markdown, page
 from mqproof.harness.reporting.screen import Screen
 from mqproof.harness.run import BadRun, Run, load, new_folder, now, write_atomically
 from mqproof.harness.targets.drivers.certificates import SPEAK_TLS, make_certificates
-from mqproof.harness.targets.errors import TargetError
+from mqproof.harness.targets.errors import TargetError, Unreachable
 from mqproof.harness.targets.identify import identify
 from mqproof.harness.targets.opening import plan, read_password
 from mqproof.harness.targets.target import BadTarget, Target, redact
@@ -187,6 +187,9 @@ def _loads(target: Target, pids: list[int], workload: Workload, seconds: float) 
     paced = run_process(_settings(target, workload, seconds, rate))
     before = cpu_of(pids)
     full = [run_process(_settings(target, workload, seconds, 0.0)) for _ in range(REPEATS)]
+    broken = next((each["broken"] for each in (paced, *full) if each["broken"]), "")
+    if broken:
+        raise Unreachable(f"{target.redacted_url}: {broken}")
     cpu = cpu_of(pids) - before if pids else None
     return dict(facts_of_load(paced, full, cpu))
 

@@ -42,7 +42,8 @@ Exit codes:
        delivered what was never sent there, or repeated messages at QoS 2
        (--max-duplicated N allows N)
   2    wrong usage, or the broker refuses a queue or exchange of that kind
-  3    a target cannot be reached
+  3    a target cannot be reached, does not let this user publish or
+       subscribe, or is gone before the end; the results so far are written
   4    internal error
   5    nothing was published
   130  interrupted; the results so far are written

@@ -5,7 +5,8 @@ import subprocess
 import sys
 from typing import Any, NoReturn
 
-from mqproof.harness.cli.codes import USAGE
+from mqproof.harness.cli.codes import UNREACHABLE, USAGE
+from mqproof.harness.targets.errors import Unreachable
 from mqproof.loadtests.settings import BadSettings, Settings
 
 GRACE = 120.0  # seconds beyond the duration for connecting, draining and removing
@@ -20,7 +21,8 @@ class LoadFailed(Exception):
 def run_process(settings: Settings) -> dict[str, Any]:
     """Run the load process. On Ctrl-C it gets the signal, too, and ends by itself with the results so far.
 
-    Raises BadSettings where the broker or its protocol cannot do what is asked for, and LoadFailed.
+    Raises BadSettings where the broker or its protocol cannot do what is asked for, Unreachable where the broker is
+    gone or refuses this user, and LoadFailed.
     """
     command = [sys.executable, "-m", "mqproof.loadtests.runner"]
     grace = GRACE if settings.role == "local" and not settings.web_port else WORKERS_GRACE
@@ -49,6 +51,8 @@ def _raise(code: int, output: str, said: str | None) -> NoReturn:
     """Raise what a load process that failed has told instead of a result, or said before it fell."""
     if output:
         told = str(json.loads(output)["failed"])
+        if code == UNREACHABLE:
+            raise Unreachable(told)
         raise BadSettings(told) if code == USAGE else LoadFailed(f"the load process failed: {told}")
     last = (said or "").strip().splitlines()[-1:] or [f"it ended with {code} and without a word"]
     raise LoadFailed(f"the load process failed: {last[0]}")

@@ -67,7 +67,7 @@ def _put_load(wishes: Wishes) -> int:
         folder = wishes.out if wishes.out is not None else new_folder()
         try:
             _load_all(wishes, targets, folder, results, console)
-        except LoadFailed:
+        except (LoadFailed, TargetError, BadSettings):
             if results:
                 _write(wishes, run, folder, results, console, is_whole=False)
             raise
@@ -181,7 +181,7 @@ def _write(
         name += f"-{earlier + 1}" if earlier else ""
         write_atomically(folder / "histograms" / f"{name}.json", json.dumps(histograms, indent=1) + "\n")
         write_atomically(folder / "ledgers" / f"{name}.json", json.dumps(entry.pop("books")) + "\n")
-    is_whole = is_whole and bool(results) and not any(entry["interrupted"] for entry in results)
+    is_whole = is_whole and bool(results) and not any(entry["interrupted"] or entry["broken"] for entry in results)
     run.loads += results
     run.finish(is_whole and (run.complete or not run.planned))
     run.save(folder)
@@ -202,10 +202,15 @@ def _write_json(where: str, results: list[dict[str, Any]]) -> None:
 
 
 def _code(wishes: Wishes, results: list[dict[str, Any]]) -> int:
+    broken = [f"{entry['target']}: {entry['broken']}" for entry in results if entry["broken"]]
+    if broken:
+        fail(UNREACHABLE, "; ".join(broken))
     if any(entry["interrupted"] for entry in results):
         return INTERRUPTED
     if not all(row["passes"] for entry in results for row in entry["thresholds"]):
         return DEVIATES
+    if broken:
+        return UNREACHABLE
     if not all(entry["metrics"]["published"] for entry in results):
         return NOTHING
     return CONFORMS

@@ -7,11 +7,13 @@ from mqproof.dissectors.amqp.tables import FRAME_OVERHEAD
 from mqproof.harness.targets.target import Target
 from mqproof.loadtests.engine import kernels
 from mqproof.loadtests.engine.batch import Batch
-from mqproof.loadtests.engine.wire import Broken, Declined, Scratch, Wire
+from mqproof.loadtests.engine.wire import Broken, Declined, Forbidden, Scratch, Wire
 
 LARGEST = 131072 - FRAME_OVERHEAD  # octets of a payload: one body frame
 CLOSE_OK = encode(method("connection.close-ok", 0))
 CLOSES = ("connection.close", "channel.close")
+CLOSING = (b"\0\x0a\0\x32", b"\0\x14\0\x28")  # their class and method ids, behind a frame's seven octets
+RIGHTS = (320, 403, 506, 530)  # reply codes of rights and limits (section 1.1), not of what was asked for
 
 
 class AmqpWire(Wire):
@@ -54,17 +56,14 @@ class AmqpWire(Wire):
         while not isinstance(frame := self.answer(), Method):
             pass
         if frame.name != name:
-            kind = Declined if frame.name in CLOSES else Broken
-            raise kind(f"{name} was expected; {_told(frame)}")
+            raise _kind(frame, name)(f"{name} was expected; {_told(frame)}")
         return frame
 
     def check(self, events: Any) -> None:
         """Raise Broken where the broker has closed the channel or the connection."""
         closed = events[events[:, 0] == kernels.CLOSED]
         if len(closed):
-            decoder = Decoder()
-            decoder.feed(self.octets[int(closed[0][1]) :])
-            raise Broken(_told(decoder.next()))
+            raise refusal(self.octets[int(closed[0][1]) :])
 
     def confirm(self) -> None:
         """Ask for publisher confirms."""
@@ -106,6 +105,22 @@ class AmqpWire(Wire):
         except OSError:
             pass
         super().close()
+
+
+def refusal(octets: bytes) -> Broken:
+    """Return what the frame at the beginning means, by which the broker closes the channel or the connection."""
+    decoder = Decoder()
+    decoder.feed(octets)
+    frame = decoder.next()
+    return _kind(frame)(_told(frame))
+
+
+def _kind(frame: Any, expected: str = "") -> type[Broken]:
+    """Return what a frame that was not expected means; what is refused before the channel is open concerns rights."""
+    if not isinstance(frame, Method) or frame.name not in CLOSES:
+        return Broken
+    is_about_rights = expected.startswith("connection.") or frame.arguments["reply_code"] in RIGHTS
+    return Forbidden if is_about_rights else Declined
 
 
 def _told(frame: Any) -> str:

@@ -22,7 +22,8 @@ from mqproof.loadtests.engine.names import Names
 from mqproof.loadtests.engine.part import Part
 from mqproof.loadtests.engine.stage import Report, Totals
 from mqproof.loadtests.engine.traffic import Traffic
-from mqproof.loadtests.engine.wire import Broken
+from mqproof.loadtests.engine.wire import Broken, Declined, Forbidden
+from mqproof.loadtests.settings import BadSettings
 from mqproof.loadtests.timeline import Timeline
 
 ASK, ANSWER, TOTALS = "mqproof-ask", "mqproof-answer", "mqproof-totals"
@@ -30,7 +31,12 @@ EVERY = 0.1  # seconds between two reports of where a worker stands
 EXCHANGES = 10  # of clocks; the quickest one counts
 PATIENCE = 60.0  # seconds for a worker's answer, while it lives
 GONE = ("missing", "stopped")
+KINDS: dict[str, type[Exception]] = {kind.__name__: kind for kind in (Broken, Declined, Forbidden, BadSettings)}
 BOOT = Path("/proc/sys/kernel/random/boot_id")
+
+
+class CrewFailed(Exception):
+    """Workers of ours do not do what they should; one line."""
 
 
 def clock_id() -> str:
@@ -95,7 +101,7 @@ class DistributedCrew:
         return [worker for worker in self.workers if not worker.is_lost]
 
     def _ask(self, what: str, each: Callable[[Worker], dict[str, Any]] = lambda worker: {}) -> dict[int, Any]:
-        """Ask all who live; return their answers by index. Raises Broken where one says that it cannot."""
+        """Ask all who live; return their answers by index. Raises what one of them met, or CrewFailed."""
         self._asked += 1
         number = self._asked
         asked = self._alive()
@@ -107,15 +113,15 @@ class DistributedCrew:
             if all(worker.client in answers for worker in asked if worker in self._alive()):
                 break
             if time.monotonic() > until:
-                raise Broken(f"a worker did not answer within {PATIENCE:.0f} s ({what})")
+                raise CrewFailed(f"a worker did not answer within {PATIENCE:.0f} s ({what})")
             gevent.sleep(0.005)
         self._answers.pop(number, None)
         found = {worker.index: answers[worker.client] for worker in asked if worker.client in answers}
         for index, answer in found.items():
             if answer.get("error"):
-                raise Broken(f"{self.workers[index].name}: {answer['error']}")
+                raise KINDS.get(answer["kind"], CrewFailed)(f"{self.workers[index].name}: {answer['error']}")
         if not found:
-            raise Broken("no worker is left")
+            raise CrewFailed("no worker is left")
         return found
 
     # -- clocks ----------------------------------------------------------------------------------------------------
@@ -143,7 +149,7 @@ class DistributedCrew:
             if best is None or travel // 2 < best[1]:
                 best = began + travel // 2 - answer["ns"], travel // 2
         if best is None:
-            raise Broken(f"{worker.name} does not answer")
+            raise CrewFailed(f"{worker.name} does not answer")
         return best
 
     # -- a stage ---------------------------------------------------------------------------------------------------
@@ -258,7 +264,8 @@ class WorkerSide:
         try:
             self._answer(asked["id"], **(getattr(self, f"_{asked['do']}")(asked) or {}))
         except Exception as error:  # whatever it is, the master has to know it
-            self._answer(asked["id"], error=f"{type(error).__name__}: {error}")
+            kind = next((each.__name__ for each in type(error).__mro__ if each.__name__ in KINDS), "")
+            self._answer(asked["id"], error=str(error) if kind else f"{type(error).__name__}: {error}", kind=kind)
 
     def _answer(self, number: int, **data: Any) -> None:
         self._runner.send_message(ANSWER, {"id": number, **data})

@@ -20,9 +20,11 @@ from gevent.hub import get_hub
 from gevent.pool import Pool
 from mqproof.dissectors.amqp import codec as amqp
 from mqproof.harness.ledger import UNCONFIRMED, Ledger
+from mqproof.loadtests.engine.amqp import CLOSING, refusal
 from mqproof.loadtests.engine.pace import Pace
 from mqproof.loadtests.engine.timetable import Timetable
 from mqproof.loadtests.engine.wire import Broken
+from mqproof.loadtests.settings import BadSettings
 
 if TYPE_CHECKING:
     from mqproof.loadtests.engine.stage import Stage
@@ -79,7 +81,7 @@ class FleetOfDevices:
         gevent.spawn(self._keep_all_alive)
         self._connect_all(pace, "connect")
         if not any(device.socket is not None for device in self.devices):
-            raise Broken("no device could be connected")
+            raise Broken(f"no device could be connected: {next(iter(self.stage.book.errors))}")
 
     def _connect_all(self, pace: Pace, name: str) -> None:
         pool, began = Pool(AT_ONCE), time.monotonic()
@@ -119,7 +121,10 @@ class FleetOfDevices:
             return
         except OSError:
             octets = b""
-        if not octets:
+        is_closed = self.is_amqp and octets[7:11] in CLOSING
+        if is_closed:
+            self.stage.book.failed(refusal(octets))
+        if is_closed or not octets:
             self._drop(device)
             if not self.stage.stopping.is_set():
                 self.stage.book.count("devices that the broker disconnected")
@@ -281,11 +286,11 @@ def wire_of(connection: Any) -> tuple[int, int]:
 
 
 def raise_limit(wanted: int) -> None:
-    """Raise the limit of open files as far as that is allowed. Raises Broken with the remedy where it is not enough."""
+    """Raise the limit of open files as far as allowed. Raises BadSettings, with the remedy, where that is too few."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     if soft >= wanted:
         return
     limit = wanted if hard == resource.RLIM_INFINITY else min(wanted, hard)
     resource.setrlimit(resource.RLIMIT_NOFILE, (limit, hard))
     if limit < wanted:
-        raise Broken(f"{wanted} open files are needed and {hard} allowed: run 'ulimit -n {wanted}' as root before")
+        raise BadSettings(f"{wanted} open files are needed and {hard} allowed: run 'ulimit -n {wanted}' as root before")

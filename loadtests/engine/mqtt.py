@@ -19,11 +19,12 @@ from mqproof.dissectors.mqtt.tables import Version
 from mqproof.harness.targets.target import Target
 from mqproof.loadtests.engine import kernels
 from mqproof.loadtests.engine.batch import Batch
-from mqproof.loadtests.engine.wire import Broken, Scratch, Wire
+from mqproof.loadtests.engine.wire import Broken, Declined, Forbidden, Scratch, Wire
 
 VERSION = Version.V3_1_1  # unless something is asked for that only 5.0 has
 SESSION_SECONDS = 3600  # of a session that outlives its connection; 3.1.1's has no end
 IDS = 65535  # packet ids there are
+REFUSALS = 0x80  # SUBACK's codes from here on (3.1.1 section 3.9.3, 5.0 section 3.9.3)
 ANSWERS = {  # what is answered to what: kind of event -> the first octet of PUBACK, PUBREC, PUBREL, PUBCOMP
     kernels.OWED_ACK: 0x40,
     kernels.OWED_REC: 0x50,
@@ -54,7 +55,7 @@ class MqttWire(Wire):
         self.send(encode(connect, version))
         answer = self.answer()
         if not isinstance(answer, Connack) or answer.reason_code:
-            raise Broken(f"CONNECT: refused with {getattr(answer, 'reason_code', 'something else')}")
+            raise Forbidden(f"CONNECT: refused with {getattr(answer, 'reason_code', 'something else')}")
         self.session_present = answer.session_present
         self.receive_maximum = int(prop(answer.properties, "receive_maximum") or IDS)
         self.shares = prop(answer.properties, "shared_subscription_available") != 0 and is_five
@@ -64,10 +65,16 @@ class MqttWire(Wire):
         if topic_filter.startswith("$share/") and not self.shares:
             raise Broken("SUBSCRIBE: the broker has no shared subscriptions")
         self.send(encode(Subscribe(1, (Subscription(topic_filter, qos),)), self.version))
-        while not isinstance(answer := self.answer(), Suback):
-            pass
-        if answer.reason_codes[0] != qos:
-            raise Broken(f"SUBSCRIBE: QoS {qos} was asked for, {answer.reason_codes[0]} granted")
+        try:
+            while not isinstance(answer := self.answer(), Suback):
+                pass
+        except Broken as error:
+            raise Declined(f"SUBSCRIBE to {topic_filter}: {error}: may this user subscribe there?") from None
+        code = answer.reason_codes[0]
+        if code >= REFUSALS:
+            raise Forbidden(f"SUBSCRIBE to {topic_filter}: refused with 0x{code:02x}: may this user subscribe there?")
+        if code != qos:
+            raise Broken(f"SUBSCRIBE: QoS {qos} was asked for, {code} granted")
         self.start_walking()
 
     def acknowledge(self, events: Any) -> None:
@@ -90,7 +97,7 @@ class MqttWire(Wire):
         closed = events[events[:, 0] == kernels.CLOSED]
         if len(closed):
             octets = self.octets[int(closed[0][1]) :]
-            raise Broken(f"the broker disconnects with reason code {octets[2] if octets[1] else 0}")
+            raise Declined(f"the broker disconnects with reason code {octets[2] if octets[1] else 0}")
 
     def close(self) -> None:
         """Say good-bye and close the socket when it was heard."""

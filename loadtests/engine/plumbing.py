@@ -10,7 +10,7 @@ from mqproof.loadtests.engine.batch import Layout, batch_of
 from mqproof.loadtests.engine.mqtt import MqttBatch, MqttWire
 from mqproof.loadtests.engine.names import Names
 from mqproof.loadtests.engine.traffic import Traffic
-from mqproof.loadtests.engine.wire import Broken, Scratch
+from mqproof.loadtests.engine.wire import Broken, Forbidden, Scratch
 from mqproof.loadtests.settings import BadSettings
 
 ROWS = 512  # messages of one write
@@ -197,8 +197,12 @@ def rows_of(traffic: Traffic) -> int:
 
 
 def remove(target: Target, things: Iterable[Thing]) -> int:
-    """Delete queues, exchanges and sessions by name; return how many are gone for sure. Raises Broken at no answer."""
+    """Delete queues, exchanges and sessions by name; return how many are gone for sure.
+
+    Raises Forbidden, when all others are gone, where this user may not delete something, and Broken at no answer.
+    """
     scratch, removed = Scratch(), 0
+    forbidden: Forbidden | None = None
     for kind, name in things:
         if kind == "session":
             MqttWire(target, scratch, name, buffer=SMALL).close()
@@ -206,12 +210,17 @@ def remove(target: Target, things: Iterable[Thing]) -> int:
             wire = AmqpWire(target, scratch, SMALL)
             try:
                 wire.call(f"{kind}.delete", **{kind: name})
+            except Forbidden as error:
+                forbidden = error
+                continue
             except Broken as error:
                 if "404" not in str(error):  # it was never made
                     raise
             finally:
                 wire.close()
         removed += 1
+    if forbidden is not None:
+        raise forbidden
     return removed
 
 

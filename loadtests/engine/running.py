@@ -14,9 +14,10 @@ from mqproof.loadtests.engine.crew import Crew
 from mqproof.loadtests.engine.group import Pipes, connections_of, publishers_of
 from mqproof.loadtests.engine.names import Names
 from mqproof.loadtests.engine.plumbing import connect
+from mqproof.loadtests.engine.silence import why_nothing_came
 from mqproof.loadtests.engine.stage import Totals
 from mqproof.loadtests.engine.traffic import Traffic
-from mqproof.loadtests.engine.wire import Broken, Declined
+from mqproof.loadtests.engine.wire import Broken, Declined, Forbidden
 from mqproof.loadtests.journal import Journal
 from mqproof.loadtests.settings import BadSettings
 from mqproof.loadtests.watching import Watch
@@ -44,17 +45,25 @@ class Engine:
         self.total = Book()
         self.traffic: Traffic | None = None
         self.totals = Totals()
+        self.broken = ""  # why the broker could not be loaded, or no longer
         self._started = self._stage_started = time.monotonic()
 
     def run(self, interrupted: Event) -> None:
-        """Run stage after stage, until ``interrupted``."""
+        """Run stage after stage, until ``interrupted``, or the broker is ``broken``.
+
+        Raises Broken, and BadSettings, where not even the first one could be run.
+        """
         kernels.warm()
         self.watch.start()
         try:
             for number, traffic in enumerate(self.stages):
-                if interrupted.is_set():
+                if interrupted.is_set() or self.broken:
                     break
                 self._run_stage(number, traffic, interrupted)
+        except Broken as error:
+            if not self.results:
+                raise
+            self.broken = f"{self._now}: {error}"
         finally:
             self.watch.stop()
 
@@ -74,7 +83,9 @@ class Engine:
             self._wait(traffic, interrupted)
             self.crew.end()
             is_under_way = self._drain(traffic, pipes)
-            self._take(traffic, *self.crew.close(is_under_way))
+            book, timeline = self.crew.close(is_under_way)
+            self._look_again(book, is_under_way)
+            self._take(traffic, book, timeline)
         finally:
             self.watch.end_stage()
             self._remove(pipes)
@@ -82,6 +93,8 @@ class Engine:
     def _make(self, pipes: Pipes) -> None:
         try:
             pipes.make()
+        except Forbidden:
+            raise
         except Declined as error:
             raise BadSettings(f"{self.target.redacted_url} declines what is asked for: {error}") from None
 
@@ -90,8 +103,16 @@ class Engine:
         try:
             pipes.remove()
             self._journal.forget()
+        except Forbidden:  # what we may not delete we could not make
+            self._journal.forget()
         except Broken as error:
             self.total.failed(error)
+
+    def _look_again(self, book: Book, is_under_way: bool) -> None:
+        """Find out whether the broker is still there, and whether it let anything through."""
+        if (book.errors or is_under_way) and not (self._broker_answers() or self._broker_answers()):
+            self.broken = f"{self._now}: the broker is gone, or does not answer any more"
+        self.broken = self.broken or why_nothing_came(book, self.target.protocol)
 
     def _take(self, traffic: Traffic, book: Book, timeline: Any) -> None:
         watched = self.watch.stage_rows()
@@ -140,6 +161,12 @@ class Engine:
         return True
 
     @property
+    def _now(self) -> str:
+        """The stage, and how far the run is."""
+        label = self.traffic.label if self.traffic is not None else ""
+        return f"{label}, after {time.monotonic() - self._started:.0f} s"
+
+    @property
     def expected_rate(self) -> float:
         """Messages per second that are meant to be published now; 0: all it takes."""
         passed = time.monotonic() - self._stage_started
@@ -169,6 +196,7 @@ class Engine:
         shown = [{key: value for key, value in each.items() if key not in FILES} for each in self.results]
         return {
             **result, "figures": figures, "stages": shown, "interrupted": interrupted, "workers": workers,
+            "broken": self.broken,
             "broker": self.watch.about(), "duration_s": round(time.monotonic() - self._started, 3),
         }  # fmt: skip
 

@@ -22,7 +22,11 @@ class Broken(Exception):
 
 
 class Declined(Broken):
-    """The broker answered by closing the channel or the connection: it will not do what was asked."""
+    """The broker answered that it will not do what was asked: a refusal, or it closed the channel or the connection."""
+
+
+class Forbidden(Declined):
+    """The broker does not let this user, or no more clients, do what was asked; no other option changes that."""
 
 
 class Scratch:

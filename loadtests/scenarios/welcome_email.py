@@ -13,9 +13,11 @@ from typing import Any, ClassVar
 import gevent
 from gevent.pool import Group
 from locust import User, constant_pacing, events, task
+from mqproof.harness.ledger import GONE, UNCONFIRMED
 from mqproof.loadtests.book import Book
 from mqproof.loadtests.engine.names import Names
-from mqproof.loadtests.links import AmqpLink, MqttLink, Refused, sleep
+from mqproof.loadtests.engine.silence import why_nothing_came
+from mqproof.loadtests.links import FAILURES, AmqpLink, MqttLink, Refused, give_up, sleep, told
 from mqproof.loadtests.scenarios.figures import figure
 from mqproof.loadtests.settings import Settings
 
@@ -37,24 +39,37 @@ class WelcomeEmail:
         self._is_amqp = settings.target.protocol == "amqp"
         self.is_closing = False
         self.under_way = 0  # publishes that wait for the broker
+        self.broken = ""  # why the broker could not be loaded, or no longer
+        self._living = 0  # workers
 
     def connect(self) -> AmqpLink | MqttLink:
-        """Return a new connection."""
-        if self._is_amqp:
-            return AmqpLink(self.settings, self._place)
+        """Return a new connection. Raises Broken."""
         self._clients += 1
-        return MqttLink(self.settings, self._place, self._names.client_id("w", self._clients))
+        try:
+            if self._is_amqp:
+                return AmqpLink(self.settings, self._place)
+            return MqttLink(self.settings, self._place, self._names.client_id("w", self._clients))
+        except FAILURES as error:
+            raise told(error) from None
 
     def start(self) -> None:
-        """Make the queue and start the workers: subscriptions stand before the first message is published."""
+        """Make the queue and start the workers: subscriptions stand before the first message is published.
+
+        Raises Broken.
+        """
         first = self.connect()
         self._links = [first]
-        if isinstance(first, AmqpLink):
-            first.declare()
+        try:
+            if isinstance(first, AmqpLink):
+                first.declare()
+            else:
+                first.subscribe()
+        except FAILURES as error:
+            raise told(error) from None
+        if self._is_amqp:
             self._links += [self.connect() for _ in range(self.settings.workers - 1)]
-        else:
-            first.subscribe()
         links = self._links if self._is_amqp else self._links * self.settings.workers
+        self._living = len(links)
         for number, link in enumerate(links):
             self._workers.spawn(self._work, link, f"worker {number}")
         sleep(0)  # lets the workers begin to consume
@@ -69,8 +84,16 @@ class WelcomeEmail:
 
         try:
             link.work(handle)
-        except Exception as error:
-            self.book.failed(error)
+        except FAILURES as error:
+            self.book.failed(told(error))
+            self._living -= 1
+            if not self._living:
+                self._break(f"no worker is left: {told(error)}")
+
+    def _break(self, reason: str) -> None:
+        """Note why the broker is of no use any more: what is missing now is nobody's promise."""
+        self.broken = self.broken or reason
+        self.book.ledger.excuse_route(GONE, "")
 
     def figures(self) -> list[dict[str, Any]]:
         """Return what the caller waits for, with the e-mail sent by itself and with a queue."""
@@ -91,22 +114,40 @@ class WelcomeEmail:
     def stop(self) -> None:
         """Wait until every message has arrived, or no longer; then remove everything."""
         until = time.monotonic() + DRAIN
-        while self.book.ledger.outstanding and time.monotonic() < until:
+        while self.book.ledger.outstanding and time.monotonic() < until and not self.broken:
             sleep(0.05)
+        if self.book.ledger.outstanding or self.broken:
+            self._look_again()
         for link in self._links if self._is_amqp else self._links * self.settings.workers:
             link.ask_to_stop()
         self._workers.join(timeout=DRAIN)
         self._workers.kill(timeout=1)
-        if self._is_amqp:
+        try:
             self._remove()
+        except FAILURES as error:
+            self.book.failed(told(error))
+        closing = Group()
         for link in self._links:
-            link.close()
+            closing.spawn(give_up, link)
+        closing.join()
+
+    def _look_again(self) -> None:
+        """Find out why messages are missing, before the broker is said to have lost them."""
+        try:
+            give_up(self.connect())
+        except FAILURES as error:
+            self.broken = ""  # this says more
+            self._break(f"after {time.monotonic() - self.book.started:.0f} s the broker is gone: {told(error)}")
+        if self.broken:
+            self._break(self.broken)  # also what was published since
+        else:
+            self.broken = why_nothing_came(self.book, self.settings.target.protocol)
 
     def _remove(self) -> None:
-        janitor = self.connect()
+        janitor = self.connect() if self._is_amqp else None
         if isinstance(janitor, AmqpLink):
             janitor.delete()
-        janitor.close()
+            give_up(janitor)
 
 
 class Caller(User):
@@ -128,13 +169,13 @@ class Caller(User):
     def _connect(self) -> None:
         try:
             self.link = self.scenario.connect()
-        except Exception as error:
+        except FAILURES as error:
             self.scenario.book.failed(error)
 
     def on_stop(self) -> None:
         """Close the connection."""
         if self.link is not None:
-            self.link.close()
+            give_up(self.link)
 
     @task(1)
     def register_synchronously(self) -> None:
@@ -151,21 +192,34 @@ class Caller(User):
         if self.link is None:
             self._connect()
             return
-        error: Exception | None = None
         begun = time.perf_counter()
-        sequence, payload = self.publisher.next_payload(self.scenario.settings.payload)
         self.scenario.under_way += 1
         try:
-            if self.link.publish(payload):
-                self.publisher.confirmed(sequence)
-        except Refused as refused:
-            self.publisher.refused(sequence)
-            error = refused
-        except Exception as failure:
-            error, self.link = failure, None
+            error = self._publish(self.link)
         finally:
             self.scenario.under_way -= 1
         self._report(QUEUED, time.perf_counter() - begun, error)
+
+    def _publish(self, link: AmqpLink | MqttLink) -> Exception | None:
+        """Publish and return what went wrong; without an answer the message may have reached the broker or not."""
+        sequence, payload = self.publisher.next_payload(self.scenario.settings.payload)
+        is_answered = False
+        try:
+            if link.publish(payload):
+                self.publisher.confirmed(sequence)
+            is_answered = True
+        except Refused as refused:
+            self.publisher.refused(sequence)
+            is_answered = True
+            return refused
+        except FAILURES as failure:
+            self.link = None
+            gevent.spawn(give_up, link)
+            return told(failure)
+        finally:
+            if not is_answered:
+                self.scenario.book.ledger.excuse(UNCONFIRMED, self.publisher.number, sequence, sequence + 1)
+        return None
 
     def _report(self, name: str, seconds: float, error: Exception | None) -> None:
         if error is None:
