@@ -14,7 +14,6 @@ from mqproof.loadtests.engine.group import Pipes
 from mqproof.loadtests.engine.plumbing import SMALL
 from mqproof.loadtests.engine.wire import Broken, Scratch
 
-LOCAL = ("127.0.0.1", "::1", "localhost")
 NEXT_COUNT = 61.0  # seconds until a broker has published its counters anew ($SYS: every ten by default)
 MOST_SAMPLES = 7200
 LOOKS = 40  # at a process, between two looks for those below it
@@ -245,7 +244,7 @@ class Watch:
 
 def process_of(target: Target) -> Any:
     """Return the process that listens where the target is, if it is on this machine and may be looked at."""
-    if target.host not in LOCAL:
+    if not target.is_local:
         return None
     try:
         for connection in psutil.net_connections("tcp"):

@@ -30,7 +30,6 @@ from mqproof.loadtests.settings import BadSettings, Settings
 from rich.console import Console
 
 GENTLE_RATE, GENTLE_USERS = 1000, 200  # messages a second and connections that a stranger's broker bears unasked
-LOCAL = ("127.0.0.1", "::1", "localhost")
 
 
 def put_load(wishes: Wishes) -> int:
@@ -164,7 +163,7 @@ def _preflight(wishes: Wishes, target: Target, settings: Settings, console: Cons
     if settings.role == "master":
         console.print(f"waiting for {settings.expect_workers} workers on port {settings.master_port}")
     is_heavy = rate > GENTLE_RATE or connections > GENTLE_USERS
-    if is_heavy and not wishes.is_allowed and target.host not in LOCAL:
+    if is_heavy and not wishes.is_allowed and not target.is_local:
         raise BadSettings(
             f"{target.redacted_url} is not local, and this is more than {GENTLE_RATE} messages/s or {GENTLE_USERS} "
             "connections: add --yes-load-this-broker if that is meant"

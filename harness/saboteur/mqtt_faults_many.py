@@ -17,6 +17,7 @@ from mqproof.harness.saboteur.core import MqttConn, MqttFault, MqttResult, fault
 from mqproof.harness.saboteur.mqtt_making import answer, broker, client, count, ids, is_qos
 
 FEW = 16  # messages in flight that these brokers cope with
+MOST_IDS = 65_535
 STORED = "4:4.5.0-1 5:4.5.0-1"
 
 
@@ -184,3 +185,31 @@ class TenSubscribersAtMost(MqttFault):
 def filters_of(subscriptions: tuple[Subscription, ...]) -> tuple[str, ...]:
     """Return the filters of a SUBSCRIBE."""
     return tuple(entry.filter for entry in subscriptions)
+
+
+@fault(
+    "packet-id-wraps-to-0", *ids("4:2.3.1-4 5:2.2.1-4"),
+    says="the packet identifier after 65,534 is 0",
+)  # fmt: skip
+class PacketIdWrapsTo0(MqttFault):
+    def from_broker(self, packet: Any, conn: MqttConn) -> MqttResult:
+        return [replace(packet, packet_id=0)] if is_qos(packet, 1) and packet.packet_id == MOST_IDS else None
+
+
+@fault(
+    "packet-id-wraps-into-use", *ids("4:2.3.1-4 5:2.2.1-4"),
+    says="the packet identifier after 65,534 is one that waits for its acknowledgement",
+)  # fmt: skip
+class PacketIdWrapsIntoUse(MqttFault):
+    def from_broker(self, packet: Any, conn: MqttConn) -> MqttResult:
+        if not is_qos(packet, 1):
+            return None
+        if packet.packet_id == MOST_IDS:
+            return [replace(packet, packet_id=min(conn.memory["unanswered"]))]
+        conn.memory.setdefault("unanswered", set()).add(packet.packet_id)
+        return None
+
+    def from_client(self, packet: Any, conn: MqttConn) -> MqttResult:
+        if isinstance(packet, Puback):
+            conn.memory.setdefault("unanswered", set()).discard(packet.packet_id)
+        return None

@@ -8,6 +8,7 @@ from urllib.parse import SplitResult, quote, unquote, urlsplit
 DEFAULT_PORTS = {"amqp": 5672, "amqps": 5671, "mqtt": 1883, "mqtts": 8883, "ws": 80, "wss": 443}
 PROTOCOLS = {"amqp": "amqp", "amqps": "amqp", "mqtt": "mqtt", "mqtts": "mqtt", "ws": "mqtt", "wss": "mqtt"}
 WEB_PATH = "/mqtt"  # of a ws or wss URL that names no path
+LOOPBACK = ("127.0.0.1", "::1", "localhost")
 
 
 class BadTarget(ValueError):
@@ -62,6 +63,11 @@ class Target:
     def is_ours(self) -> bool:
         """Whether mqproof itself started this broker, so that tests may disturb it."""
         return self.driver is not None
+
+    @property
+    def is_local(self) -> bool:
+        """Whether the broker is reached over loopback, so that no other machine's network carries the load."""
+        return self.host in LOOPBACK
 
     def with_(self, **changes: Any) -> Self:
         """Return a copy with some fields changed."""

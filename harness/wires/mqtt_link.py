@@ -3,6 +3,8 @@
 import re
 import time
 from collections import deque
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 from mqproof.dissectors.mqtt.codec import Connack, Connect, Decoder, Malformed, Packet, Publish, prop
@@ -75,6 +77,7 @@ class MqttLink:
         self.ended: Ended | None = None
         self._decoder = Decoder(version)
         self._kept = False
+        self._is_recording = True
         try:
             self._connection = self._open(target)
         except OSError as error:
@@ -95,8 +98,9 @@ class MqttLink:
         """
         items = [made(first, **values) if isinstance(first, type) else first, *more]
         for item in items:
-            shown = item if isinstance(item, bytes) else masked(item)
-            self.transcript.add(">", octets_of(shown, self.version), describe(item))
+            if self._is_recording:
+                shown = item if isinstance(item, bytes) else masked(item)
+                self.transcript.add(">", octets_of(shown, self.version), describe(item))
             if isinstance(item, bytes):
                 self.belongings.note_octets(item)
             else:
@@ -141,6 +145,8 @@ class MqttLink:
         return [len(line.octets) for line in self.transcript.lines if line.direction == "<"]
 
     def _note(self, packet: Packet) -> None:
+        if not self._is_recording:
+            return
         self.heard.append(packet)
         self.transcript.add("<", self._decoder.last_frame_octets, describe(packet))
         name = prop(packet.properties, "assigned_client_identifier") if isinstance(packet, Connack) else None
@@ -156,6 +162,16 @@ class MqttLink:
     def note(self, text: str) -> None:
         """Write a remark into the transcript."""
         self.transcript.add("!", b"", text)
+
+    @contextmanager
+    def unrecorded(self, why: str) -> Iterator[None]:
+        """Leave packets out of transcript and ``heard`` meanwhile: for more of them than anybody would read."""
+        self.note(why)
+        self._is_recording = False
+        try:
+            yield
+        finally:
+            self._is_recording = True
 
     def half_close(self) -> None:
         """Say that nothing more will be sent, and go on receiving."""

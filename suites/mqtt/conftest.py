@@ -14,6 +14,7 @@ from mqproof.harness.wires.mqtt_janitor import remove
 from mqproof.harness.wires.mqtt_link import Belongings
 from mqproof.suites.mqtt.ahead import MqttConversations, is_ahead
 
+LONGEST = ("test_2_3_packet_ids", "test_model_")  # files
 
 class Wires:
     """Makes raw connections: ``wires()`` is connected as a client, ``wires.raw()`` has said nothing yet."""
@@ -113,4 +114,4 @@ def ahead_result(
 @pytest.hookimpl(trylast=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Judge what runs ahead last, so that its time passes while the others run; what takes longest comes first."""
-    items.sort(key=lambda item: (is_ahead(item), not item.path.name.startswith("test_model_")))
+    items.sort(key=lambda item: (is_ahead(item), not item.path.name.startswith(LONGEST)))

@@ -133,3 +133,10 @@ def test_the_command_says_how_to_install_what_is_missing(
     brokers()
     lines = capsys.readouterr().out.splitlines()
     assert "mosquitto  mqtt       not installed: apt-get install --no-install-recommends mosquitto" in lines
+
+
+@pytest.mark.parametrize(("host", "is_local"), [("localhost", True), ("[::1]", True), ("broker.example", False)])
+def test_only_loopback_is_local(host: str, is_local: bool) -> None:
+    target = plan(f"mqtt://{host}")
+    assert isinstance(target, Target)
+    assert target.is_local is is_local

@@ -244,3 +244,15 @@ def test_an_unacknowledged_message_does_not_keep_settle_waiting(dial: Dial) -> N
     wire.subscribe(topic, qos=1)
     publisher.deliver(topic, b"live", qos=1)
     assert [packet.payload for packet in wire.settle(publisher, at_least=2)] == [b"kept", b"live"]
+
+
+def test_what_is_unrecorded_arrives_all_the_same_and_a_remark_stands_for_it(dial: Dial) -> None:
+    wire = dial()
+    wire.subscribe("t")
+    before = len(wire.heard)
+    with wire.unrecorded("two messages"):
+        wire.publish("t", b"seen")
+        assert wire.must_receive(Publish, payload=b"seen").payload == b"seen"
+    wire.ping()
+    assert [line.text for line in wire.transcript.lines[-3:]] == ["two messages", "PINGREQ", "PINGRESP"]
+    assert len(wire.heard) == before + 1
