@@ -14,7 +14,8 @@ from gevent.event import Event
 from gevent.queue import Queue
 from mqproof.harness.targets.target import Target
 from mqproof.harness.wires.base import tls_context
-from mqproof.loadtests.engine.wire import Broken, Forbidden
+from mqproof.loadtests.engine.amqp import RIGHTS
+from mqproof.loadtests.engine.wire import Broken, Declined, Forbidden
 from mqproof.loadtests.settings import Settings
 from paho.mqtt.enums import CallbackAPIVersion
 from pika.exceptions import (
@@ -42,7 +43,8 @@ def told(error: BaseException) -> Broken:
     if isinstance(error, Broken):
         return error
     if isinstance(error, (ChannelClosedByBroker, ConnectionClosedByBroker)):
-        return Forbidden(f"the broker says {error.reply_code} {error.reply_text}")
+        kind = Forbidden if error.reply_code in RIGHTS else Declined
+        return kind(f"the broker says {error.reply_code} {error.reply_text}")
     inner = next((each.exception for each in error.args if hasattr(each, "exception")), error)
     return Broken(getattr(inner, "strerror", None) or str(inner) or type(inner).__name__)
 

@@ -8,7 +8,7 @@ import numpy as np
 from mqproof.harness.ledger import NOT_SUBSCRIBED
 from mqproof.loadtests.engine.flow import AGAIN
 from mqproof.loadtests.engine.kernels import EMPTY, OWED_ACK, REPEAT
-from mqproof.loadtests.engine.wire import Broken
+from mqproof.loadtests.engine.wire import Broken, Declined
 
 if TYPE_CHECKING:
     from mqproof.loadtests.engine.stage import Stage
@@ -51,6 +51,8 @@ class Consumer:
                 break
             except Broken as error:
                 self.stage.book.failed(error)
+                if isinstance(error, Declined) and "404" in str(error):
+                    self.stage.note_queue_gone(self.route)
         if not self.stage.keeps_messages:
             self.stage.excuse_gap(NOT_SUBSCRIBED, self.route, first)
         self.stage.note_outage(f"consumer {self.route * self.traffic.consumers + self.path + 1}", began)

@@ -9,7 +9,7 @@ import gevent
 import numpy as np
 from gevent.event import Event
 from gevent.pool import Group
-from mqproof.harness.ledger import ASKED, IN_FLIGHT
+from mqproof.harness.ledger import ASKED, GONE, IN_FLIGHT
 from mqproof.harness.targets.target import Target
 from mqproof.loadtests.book import Book
 from mqproof.loadtests.engine.consumer import Consumer
@@ -80,6 +80,7 @@ class Stage:
         self.moment = time.monotonic()
         self.published = self.arrivals = self.blocked = 0
         self.cut: dict[int, float] = {}  # route -> when its worker was cut off, until another has taken over
+        self._gone: set[int] = set()  # routes whose queue went with the broker
         self.elsewhere = 0  # published less received by the other workers, as far as known
         self.confirmed = self.book.latency("confirm")
         spreads = traffic.pattern == "fan" and traffic.routes > 1 and part.count == 1 and traffic.publishers == 1
@@ -216,6 +217,11 @@ class Stage:
         for publisher in range(self.first, self.first + self.traffic.publishers):
             self.book.ledger.excuse_gap(cause, publisher, int(first[publisher]), route=self.traffic.route(route))
 
+    def note_queue_gone(self, route: int) -> None:
+        """Note that a route's queue is there no more: one that is not durable does not outlive the broker."""
+        if not self.traffic.durable:
+            self._gone.add(route)
+
     def _excuse_limits(self) -> None:
         """Excuse what a queue or a message of ours was given a limit for: the broker has to discard it."""
         if self.traffic.limits and self.target.protocol == "amqp":
@@ -244,6 +250,8 @@ class Stage:
         for source in self.sources:
             source.write(self.book.ledger)
         self._excuse_limits()
+        for route in self._gone:
+            self.book.ledger.excuse_route(GONE, self.traffic.route(route))
         if is_under_way:
             for route, first in tails.items():
                 self.excuse_gap(IN_FLIGHT, route, first)

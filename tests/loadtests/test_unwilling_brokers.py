@@ -77,6 +77,19 @@ class NoMessage(Closes):
     on = "basic.publish"
 
 
+class Watch(Passage):
+    """Tells when the first of a load's messages is delivered."""
+
+    def __init__(self, link: Any, delivering: threading.Event) -> None:
+        super().__init__(link)
+        self._delivering = delivering
+
+    def from_broker(self, octets: bytes) -> None:
+        if b"MQP1" in octets:
+            self._delivering.set()
+        super().from_broker(octets)
+
+
 @pytest.mark.parametrize(
     ("scenario", "fault", "words", "cause"),
     [
@@ -111,6 +124,24 @@ def test_a_broker_that_refuses_is_named_with_its_reason(
     assert entry["ledger"]["confirmed_lost"] == 0
 
 
+def test_a_queue_that_is_not_durable_may_go_with_the_broker(tmp_path: Path) -> None:
+    """AMQP 0-9-1 section 3.1.4: only durable queues remain when a server restarts, whoever has confirmed."""
+    with DRIVERS["embedded"].start(["amqp"]) as broker, ProxyLoop() as loop:
+        delivering = threading.Event()
+        url = loop.proxy(broker.target("amqp"), lambda link: Watch(link, delivering)).target.url
+        options = ("--duration", "6", "--rate", "100", "--out", str(tmp_path))
+        command = [sys.executable, "-m", "mqproof.harness.cli", "load", "worker-crash", url, *options]
+        with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+            assert delivering.wait(60)
+            broker.kill()
+            broker.restart("hard")
+            _, said = process.communicate(timeout=150)
+    assert process.returncode == 0, said
+    (entry,) = json.loads((tmp_path / "run.json").read_text())["loads"]
+    assert GONE in entry["ledger"]["lost_by_cause"]
+    assert entry["ledger"]["confirmed_lost"] == 0
+
+
 @pytest.mark.parametrize(
     ("protocol", "scenario"),
     [("amqp", "throughput"), ("mqtt", "throughput"), ("amqp", "welcome-email"), ("mqtt", "welcome-email"),
@@ -120,15 +151,8 @@ def test_a_broker_that_dies_in_the_middle_is_named_and_not_accused(
     protocol: str, scenario: str, tmp_path: Path
 ) -> None:
     delivering = threading.Event()
-
-    class Watch(Passage):
-        def from_broker(self, octets: bytes) -> None:
-            if b"MQP1" in octets:
-                delivering.set()
-            super().from_broker(octets)
-
     with DRIVERS["embedded"].start([protocol]) as broker, ProxyLoop() as loop:
-        url = loop.proxy(broker.target(protocol), Watch).target.url
+        url = loop.proxy(broker.target(protocol), lambda link: Watch(link, delivering)).target.url
         options = ("--duration", "6", "--rate", "20", "--users", "3", "--out", str(tmp_path))
         command = [sys.executable, "-m", "mqproof.harness.cli", "load", scenario, url, *options]
         with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
