@@ -32,9 +32,14 @@ tolerant(
     "connect-format-overlooked",
     "4:3.1.4-1 5:3.1.4-1 4:3.1.2-3 5:3.1.2-3 4:3.1.2-22 4:3.1.2-1 5:3.1.2-1 4:3.1.2-2 5:3.1.2-2 4:2.2.2-2 5:2.1.3-1 "
     "4:3.2.2-5 5:3.2.2-7 5:4.13.2-1 4:3.1.2-9 5:3.1.2-9 4:3.1.2-11 5:3.1.2-11 4:3.1.2-13 5:3.1.2-13 4:3.1.2-15 "
-    "4:3.1.2-18 5:3.1.2-18 4:3.1.2-19 5:3.1.2-19 4:3.1.2-20 4:3.1.2-21 5:3.1.2-16 5:3.1.2-17 4:3.1.3-1 5:3.1.3-1 "
+    "4:3.1.2-18 5:3.1.2-18 4:3.1.2-19 5:3.1.2-19 4:3.1.2-20 4:3.1.2-21 5:3.1.2-16 5:3.1.2-17 "
     "4:3.1.3-3 5:3.1.3-3 4:3.1.3-4 5:3.1.3-4 4:3.1.3-10 5:3.1.3-11 4:3.1.3-11 5:3.1.3-12",
     "a CONNECT of wrong format is neither answered nor does it end the connection", is_connect,
+)  # fmt: skip
+client(
+    "will-fields-swapped", "4:3.1.3-1 5:3.1.3-1", "the topic of a will is read behind its message", Connect,
+    lambda packet, conn: with_will(packet, topic=packet.will.payload.decode("utf-8", "replace"),
+                                   payload=packet.will.topic.encode()) if packet.will else None,
 )  # fmt: skip
 tolerant(
     "first-packet-not-connect-overlooked", "4:3.1.0-1 4:4.8.0-1", "malformed packets before CONNECT are overlooked",

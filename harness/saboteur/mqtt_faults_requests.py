@@ -6,6 +6,7 @@ from typing import Any
 from mqproof.dissectors.mqtt.codec import (
     Auth,
     Connack,
+    Connect,
     Disconnect,
     Pingreq,
     Puback,
@@ -18,6 +19,7 @@ from mqproof.dissectors.mqtt.codec import (
     Unsuback,
     Unsubscribe,
     encode_varint,
+    prop,
 )
 from mqproof.harness.saboteur.core import MqttConn, MqttFault, MqttResult, fault
 from mqproof.harness.saboteur.mqtt_making import broker, client, count, defects, drop, ids, is_qos, tolerant
@@ -115,8 +117,8 @@ client(
     ))],
 )  # fmt: skip
 broker(
-    "unsuback-always-0", "5:3.11.3-1 5:3.11.3-2", "UNSUBACK says 0x00 whatever it did",
-    Unsuback, lambda packet, conn: [replace(packet, reason_codes=(0,) * len(packet.reason_codes))],
+    "unsuback-reversed", "5:3.11.3-1", "the codes of UNSUBACK are in reverse order",
+    Unsuback, lambda packet, conn: [replace(packet, reason_codes=packet.reason_codes[::-1])],
 )  # fmt: skip
 broker(
     "unsuback-with-unknown-code", "5:3.11.3-2", "UNSUBACK has a code that nobody knows",
@@ -326,10 +328,18 @@ client(
 )  # fmt: skip
 
 
-@fault("shut-window-delays-everything", *ids("5:4.9.0-3 5:3.3.4-10"), says="a shut window delays QoS 0, too")
+@fault("shut-window-delays-everything", *ids("5:4.9.0-3 5:3.3.4-10"), says="a shut window delays SUBACK, too")
 class ShutWindowDelaysEverything(MqttFault):
+    def from_client(self, packet: Any, conn: MqttConn) -> MqttResult:
+        if isinstance(packet, Connect):
+            conn.memory["window"] = prop(packet.properties, "receive_maximum")
+        return None
+
     def from_broker(self, packet: Any, conn: MqttConn) -> MqttResult:
-        return [] if isinstance(packet, Publish) and packet.payload == b"at qos 0" else None
+        if isinstance(packet, Publish) and packet.qos:
+            conn.memory["sent"] = conn.memory.get("sent", 0) + 1
+        is_shut = conn.memory.get("sent") == conn.memory.get("window")
+        return [] if isinstance(packet, Suback) and is_shut and conn.memory.get("sent") else None
 
 
 client(

@@ -35,6 +35,9 @@ from mqproof.harness.wires.mqtt_packets import as_properties, describe, is_like,
 GRACE = 0.1  # seconds, before patience: how long a broker which still answers may take to close
 MESSAGE = 3.0  # seconds, before patience: how long a message that must come may take
 QUIET = 0.04  # seconds of silence that end a weak proof of absence
+FAREWELL = 1.0  # seconds, before patience: how long a broker may take to close after DISCONNECT
+MOST = 65535  # Receive Maximum of who names none (5.0 sections 3.1.2.11.3, 3.2.2.3.3)
+TOGETHER = 0.1  # seconds, before patience: how long a server may take for more of what it sends at once
 KEPT = 120  # seconds, Session Expiry Interval of sessions that shall be kept in 5.0
 
 P = TypeVar("P")
@@ -119,8 +122,14 @@ class MqttWire(MqttLink):
         return self
 
     def disconnect(self, reason_code: int = 0, properties: Any = ()) -> None:
-        """Send DISCONNECT and close."""
+        """Send DISCONNECT, give the broker time to read it and to close, and close.
+
+        What is published next finds the client absent: until the broker has read DISCONNECT, it may begin deliveries.
+        """
         self.send(made(Disconnect, reason_code=reason_code, properties=properties))
+        until = deadline(FAREWELL)
+        while not isinstance(packet := self.arrive(until), Ended):
+            self.inbox.append(packet)
         self.close()
 
     def leave(self) -> None:
@@ -208,6 +217,29 @@ class MqttWire(MqttLink):
         self.send(Pingreq())
         self.expect(Pingresp)
 
+    @property
+    def window(self) -> int:
+        """How many messages of QoS 1 and 2 the server takes at once: its Receive Maximum (5.0 section 3.2.2.3.3)."""
+        given = prop(self.connack.properties, "receive_maximum")
+        return MOST if given is None else int(given)
+
+    def deliver_all(self, topics: Sequence[str], payloads: Sequence[bytes], *, qos: int) -> None:
+        """Publish without waiting, as far as the server's Receive Maximum lets, and finish the exchanges.
+
+        Raises Blocked and Unsupported as ``deliver`` does.
+        """
+        self.require_qos(qos)
+        messages = list(zip(topics, payloads, strict=True))
+        while messages:
+            begun, messages = messages[: self.window], messages[self.window :]
+            for topic, payload in begun:
+                self.publish(topic, payload, qos=qos)
+            answers = self.take(len(begun), Puback if qos == 1 else Pubrec) if qos else []
+            for answer in answers:
+                self._accepted(answer)
+                self.send(*[Pubrel(answer.packet_id)] if qos == 2 else [])
+            self.take(len(answers) if qos == 2 else 0, Pubcomp)
+
     # -- receiving messages --------------------------------------------------------------------------------------
 
     def answer(self, packet: Packet) -> None:
@@ -287,6 +319,21 @@ class MqttWire(MqttLink):
             got += self.quiet()
         self.unsubscribe(fence)
         return [packet for packet in got if packet.topic != fence]
+
+    def opened(self, at_most: int) -> list[Publish]:
+        """Return up to ``at_most`` messages that are in flight together, unacknowledged.
+
+        A server may send one at a time (3.1.1 section 4.6, 5.0 section 4.9). Raises Blocked when it closes; what cannot
+        be decoded is left to the caller, as ``ended``.
+        """
+        found: list[Publish] = []
+        while len(found) < at_most and not isinstance(
+            packet := self._find(Publish, {}, TOGETHER if found else STEP), Ended
+        ):
+            found.append(packet)
+        if self.ended is not None and self.ended.closed:
+            raise Blocked(f"no PUBLISH: {self.ended}")
+        return found
 
     def quiet(self, seconds: float = QUIET) -> list[Publish]:
         """Return the messages of a short time in which nothing is to be expected: weak absence."""

@@ -2,6 +2,7 @@
 
 import pytest
 from mqproof.dissectors.mqtt.packets import Will
+from mqproof.harness.wires.mqtt_packets import PUBLISH
 from mqproof.suites.mqtt.ahead import ahead
 
 ENDS = ("cut", "close", "protocol error")
@@ -14,6 +15,16 @@ def test_will_is_published_when_the_connection_ends_without_disconnect(wires, to
     subscriber.subscribe(topic, qos=1)
     die(wires(will=Will(topic, b"gone", qos=1)), end)
     assert [p.payload for p in subscriber.must_get(1)] == [b"gone"]
+
+
+@pytest.mark.normative("mqtt-3.1.1:MQTT-3.1.3-1", "mqtt-5.0:MQTT-3.1.3-1")
+def test_will_topic_is_read_before_the_will_message(wires, topic):
+    """Its payload is a topic, too, so that the server publishes either way."""
+    subscriber, other = wires(), wires.names("topic")
+    subscriber.subscribe(topic, other, qos=1)
+    wires(will=Will(topic, other.encode(), qos=1)).cut()
+    got = subscriber.expect(PUBLISH)
+    assert (got.topic, got.payload) == (topic, other.encode())
 
 
 @pytest.mark.normative("mqtt-3.1.1:MQTT-3.1.2-8", "mqtt-5.0:MQTT-3.1.2-8")

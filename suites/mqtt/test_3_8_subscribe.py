@@ -4,7 +4,7 @@ import pytest
 from mqproof.dissectors.mqtt.packets import Subscription
 from mqproof.dissectors.mqtt.tables import REASON_CODES, SUBACK_RETURN_CODES, PacketType
 from mqproof.harness.verdicts import Unsupported
-from mqproof.harness.wires.mqtt_packets import SUBACK
+from mqproof.harness.wires.mqtt_packets import PUBACK, SUBACK
 from mqproof.suites.mqtt.ahead import ahead
 from mqproof.suites.mqtt.octets import BAD_UTF8, field, packet, properties, subscribe
 
@@ -86,9 +86,12 @@ def test_replacing_a_subscription_loses_no_message(wires, topic):
     subscriber, publisher = wires(), wires()
     subscriber.subscribe(topic, qos=1)
     bodies = [f"{number}".encode() for number in range(20)]
-    for body in bodies:
-        publisher.publish(topic, body, qos=1)
-        subscriber.send(subscribe(subscriber, topic.encode(), 1, number=77))
+    for first in range(0, len(bodies), publisher.window):
+        begun = bodies[first : first + publisher.window]
+        for body in begun:
+            publisher.publish(topic, body, qos=1)
+            subscriber.send(subscribe(subscriber, topic.encode(), 1, number=subscriber.packet_id()))
+        publisher.take(len(begun), PUBACK)
     assert {p.payload for p in subscriber.must_get(20)} == set(bodies)
 
 

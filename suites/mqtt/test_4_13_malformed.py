@@ -51,7 +51,9 @@ def misjudged(wires, topic, group):
     witness.note(f"{len(waiting)} malformed packets of the group {group!r}")
     while waiting:
         batch, waiting = waiting[:AT_ONCE], waiting[AT_ONCE:]
-        begun = [(case, begin(wires, case)) for case in batch]
+        begun = list(zip(batch, let_in(wires, len(batch)), strict=True))
+        for case, wire in begun:
+            wire.send(case.octets, PINGREQ())
         until = deadline()
         for case, wire in begun:
             verdict = judge(wire, case, until)
@@ -64,11 +66,18 @@ def misjudged(wires, topic, group):
     return bad
 
 
-def begin(wires, case):
-    """Open a connection and say the case on it, with a PINGREQ behind."""
-    wire = wires.raw(silent=True)
-    wire.send(wire.connect_packet(), case.octets, PINGREQ())
-    return wire
+def let_in(wires, number):
+    """Return so many accepted connections. Raises Blocked.
+
+    What is malformed comes later: a server that meets it before it has answered CONNECT may close without an answer.
+    """
+    opened = [wires.raw(silent=True) for _ in range(number)]
+    for wire in opened:
+        wire.send(wire.connect_packet())
+    for wire in opened:
+        if code := wire.expect(CONNACK).reason_code:
+            raise Blocked(f"the broker lets us in no more: CONNACK 0x{code:02X}")
+    return opened
 
 
 def judge(wire, case, until):
@@ -78,8 +87,6 @@ def judge(wire, case, until):
         said.append(got)
         if isinstance(got, PINGRESP):
             until = min(until, deadline(GRACE)) if case.demanded else time.monotonic()
-    if not said or not isinstance(said[0], CONNACK) or said[0].reason_code:
-        raise Blocked(f"the broker lets us in no more: {said or got}")
     codes = [packet.reason_code for packet in said if isinstance(packet, DISCONNECT)]
     if got.end is End.MALFORMED:
         return f"answered by {got.detail}"

@@ -1,10 +1,12 @@
 """Sections 4.3 of MQTT 3.1.1 and 5.0: what QoS 0, 1 and 2 promise, and which packets keep the promise."""
 
 import pytest
+from mqproof.harness.verdicts import Untested, check
 from mqproof.harness.wires.mqtt_packets import PUBACK, PUBCOMP, PUBLISH, PUBREC, PUBREL
 from mqproof.suites.mqtt.ahead import ahead
 
 V4, V5 = "mqtt-3.1.1:MQTT-", "mqtt-5.0:MQTT-"
+ONE_AT_A_TIME = "the server has one message in flight at a time, as the text leaves to it"
 
 
 @pytest.mark.normative(f"{V4}4.3.1-1", f"{V4}3.3.1-2", f"{V4}2.3.1-5", f"{V5}4.3.1-1", f"{V5}3.3.1-2", f"{V5}2.2.1-2")
@@ -58,8 +60,11 @@ def test_unacknowledged_messages_have_different_ids(wires, topic, qos):
     subscriber.subscribe(topic, qos=qos)
     for number in range(10):
         publisher.deliver(topic, f"{number}".encode(), qos=qos)
-    ids = [subscriber.must_receive(PUBLISH, payload=f"{number}".encode()).packet_id for number in range(10)]
-    assert len(set(ids) - {None, 0}) == 10
+    ids = [packet.packet_id for packet in subscriber.opened(10)]
+    check(subscriber.ended is None, expected="PUBLISH", actual=subscriber.ended)
+    if len(ids) < 2:
+        raise Untested(ONE_AT_A_TIME)
+    assert len(set(ids) - {None, 0}) == len(ids)
 
 
 @pytest.mark.normative(f"{V4}4.3.2-2", f"{V5}4.3.2-5")
@@ -192,5 +197,7 @@ def test_id_stays_in_use_until_pubcomp(wires, topic):
     subscriber.expect(PUBREL, packet_id=held.packet_id)
     for number in range(5):
         publisher.deliver(topic, f"{number}".encode(), qos=2)
-    later = [subscriber.expect(PUBLISH, payload=f"{number}".encode()).packet_id for number in range(5)]
+    later = [packet.packet_id for packet in subscriber.opened(5)]
+    if not later:
+        raise Untested(ONE_AT_A_TIME)
     assert held.packet_id not in later

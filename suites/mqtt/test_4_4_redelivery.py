@@ -1,6 +1,7 @@
 """Sections 4.4 of MQTT 3.1.1 and 5.0: what is sent again when a client comes back to its session."""
 
 import pytest
+from mqproof.harness.verdicts import Blocked
 from mqproof.harness.wires.mqtt_packets import PUBACK, PUBCOMP, PUBLISH, PUBREC, PUBREL
 from mqproof.suites.mqtt.ahead import ahead
 
@@ -44,7 +45,8 @@ def test_messages_come_again_in_their_order_and_before_later_ones(wires, topic, 
     bodies = [f"{number}".encode() for number in range(6)]
     for body in bodies[:3]:
         publisher.deliver(topic, body, qos=qos)
-    subscriber.take(3, PUBLISH)
+    if not subscriber.opened(3):
+        raise Blocked("no message comes")
     subscriber.cut()
     for body in bodies[3:]:
         publisher.deliver(topic, body, qos=qos)
@@ -87,9 +89,13 @@ def test_refused_message_does_not_come_again(wires, topic, client_id, answer):
 
 @pytest.mark.normative(f"{V5}4.4.0-1")
 def test_message_is_not_sent_again_while_the_connection_lasts(wires, topic):
+    """A server that has one message in flight at a time keeps the fence back: then the silence tells."""
     subscriber, publisher = wires(), wires()
     subscriber.subscribe(topic, qos=1)
     publisher.deliver(topic, b"held", qos=1)
     subscriber.expect(PUBLISH, payload=b"held")
     publisher.deliver(topic, b"fence", qos=1)
-    assert [p.payload for p in subscriber.until(b"fence")] == [b"fence"]
+    found, ended = subscriber.messages(lambda so_far: bool(so_far) and so_far[-1].payload == b"fence")
+    if ended is not None and ended.closed:
+        raise Blocked(f"the fence did not come: {ended}")
+    assert b"held" not in [p.payload for p in found]

@@ -256,3 +256,11 @@ def test_what_is_unrecorded_arrives_all_the_same_and_a_remark_stands_for_it(dial
     wire.ping()
     assert [line.text for line in wire.transcript.lines[-3:]] == ["two messages", "PINGREQ", "PINGRESP"]
     assert len(wire.heard) == before + 1
+
+
+def test_disconnect_gives_the_broker_time_to_close(dial: Dial) -> None:
+    """What is published next finds the client absent."""
+    wire = dial()
+    wire.disconnect()
+    assert wire.ended is not None
+    assert wire.ended.closed
