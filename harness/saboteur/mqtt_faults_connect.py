@@ -267,7 +267,7 @@ defects(
     ("will-not-after-cut", "4:3.1.2-8 5:3.1.2-8"),
     ("will-not-retained", "4:3.1.2-17 5:3.1.2-15"),
     ("will-always-retained", "4:3.1.2-16 5:3.1.2-14"),
-    ("will-waits-for-delay", "5:3.1.2-8 5:3.1.3-9"),
+    ("will-waits-for-delay", "5:3.1.2-8"),
     ("will-twice", "4:3.1.2-10 5:3.1.2-10"),
     ("will-properties-lost", "5:3.1.3-10 5:3.3.2-4 5:3.3.2-15 5:3.3.2-16 5:3.3.2-20"),
 )
@@ -281,19 +281,6 @@ class OldWillUsedAgain(MqttFault):
         if packet.will is not None:
             self.memory[packet.client_id] = packet.will
         return [replace(packet, will=self.memory.get(packet.client_id))]
-
-
-@fault("will-withdrawn-by-any-return", *ids("5:3.1.3-9"), says="a client that comes back withdraws its delayed will")
-class WillWithdrawnByAnyReturn(MqttFault):
-    def from_client(self, packet: Any, conn: MqttConn) -> MqttResult:
-        if isinstance(packet, Connect) and packet.will and prop(packet.will.properties, "will_delay_interval"):
-            self.memory[packet.client_id] = packet.will.topic
-        elif isinstance(packet, Connect) and packet.client_id in self.memory:
-            self.memory["withdrawn"] = self.memory[packet.client_id]
-        return None
-
-    def from_broker(self, packet: Any, conn: MqttConn) -> MqttResult:
-        return [] if isinstance(packet, Publish) and packet.topic == self.memory.get("withdrawn") else None
 
 
 def with_will(packet: Connect, **changes: Any) -> MqttResult:

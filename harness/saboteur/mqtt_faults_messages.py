@@ -85,7 +85,7 @@ broker(
     says="properties of messages are not checked at all",
 )
 class BadPropertiesForwarded(MqttFault):
-    """Messages that no check lets pass go on with what they carry in a user property."""
+    """Messages that no check lets pass go on with the properties that they came with."""
 
     def from_client(self, packet: Any, conn: MqttConn) -> MqttResult:
         if isinstance(packet, Publish) and prop(packet.properties, "subscription_identifier"):
@@ -103,12 +103,17 @@ class BadPropertiesForwarded(MqttFault):
         if isinstance(packet, Publish) and "response_topic" in self.memory:
             answers = self.memory.pop("response_topic")
             return [replace(packet, properties=(*packet.properties, ("response_topic", answers)))]
+        if isinstance(packet, Publish) and packet.payload == b"body" and "octets" in self.memory:
+            bad = self.memory.pop("octets")
+            size = 4 + 2 + len(packet.topic.encode())  # the octets before the properties
+            return [bytes([0x32, size + len(bad) + 3]) + conn.raw[2:size] + bytes([len(bad)]) + bad + b"body"]
         return None
 
     def malformed_from_client(self, error: Any, rest: bytes, conn: MqttConn) -> bytes:
         if not rest or rest[0] != 0x32:
             return rest
         size = 2 + int.from_bytes(rest[2:4])
+        self.memory["octets"] = rest[size + 5 : size + 5 + rest[size + 4]]
         return bytes([0x32, size + 7]) + rest[2 : 2 + size] + b"\0\5\0body"
 
 

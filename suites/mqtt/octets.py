@@ -1,6 +1,8 @@
 """Packets written octet by octet, for what no encoder of legal packets would write."""
 
-from mqproof.dissectors.mqtt.codec import encode_binary, encode_varint
+from mqproof.dissectors.mqtt.codec import Publish, encode_binary, encode_varint
+from mqproof.harness.verdicts import Blocked, check
+from mqproof.harness.wires.base import End
 from mqproof.harness.wires.mqtt import MqttWire
 
 BAD_UTF8 = {
@@ -11,6 +13,21 @@ BAD_UTF8 = {
     "beyond U+10FFFF": b"\xf4\x90\x80\x80",
     "an octet that UTF-8 never has": b"\xff",
 }  # MQTT 3.1.1 section 1.5.3, 5.0 section 1.5.4
+
+
+def sent_on(subscriber: MqttWire, publisher: MqttWire) -> list[Publish]:
+    """Return what came of a malformed message; accuse the server where it sends what is malformed itself.
+
+    A server may mend what it gets (5.0 section 4.13.1 leaves open what it checks): U+FFFD in place of what is no UTF-8
+    is well-formed. Raises Blocked.
+    """
+    try:
+        return subscriber.settle(publisher)
+    except Blocked:
+        ended = subscriber.ended
+        is_malformed = ended is not None and ended.end is End.MALFORMED
+        check(not is_malformed, expected="no malformed packet", actual=ended)
+        raise
 
 
 def packet(first_octet: int, *parts: bytes) -> bytes:

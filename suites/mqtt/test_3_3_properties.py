@@ -3,7 +3,7 @@
 import pytest
 from mqproof.harness.verdicts import check
 from mqproof.suites.mqtt.ahead import ahead
-from mqproof.suites.mqtt.octets import BAD_UTF8, field, packet
+from mqproof.suites.mqtt.octets import BAD_UTF8, field, packet, sent_on
 
 BY_PROPERTY = {
     "payload_format_indicator": "mqtt-5.0:MQTT-3.3.2-4",
@@ -67,8 +67,8 @@ def test_properties_of_a_retained_message_are_kept(wires, topic):
 @pytest.mark.normative("mqtt-5.0:MQTT-3.3.2-13")
 @pytest.mark.parametrize("response_topic", [b"a\0b", *BAD_UTF8.values()])
 @ahead
-def test_response_topic_that_is_no_utf8_reaches_nobody(wires, topic, response_topic):
-    assert forwarded(wires, topic, b"\x08" + field(response_topic)) == []
+def test_response_topic_that_is_no_utf8_is_not_sent_on(wires, topic, response_topic):
+    forwarded(wires, topic, b"\x08" + field(response_topic))
 
 
 @pytest.mark.normative("mqtt-5.0:MQTT-3.3.2-14")
@@ -83,17 +83,17 @@ def test_response_topic_with_wildcards_reaches_nobody(wires, topic, response_top
 @pytest.mark.normative("mqtt-5.0:MQTT-3.3.2-19", "mqtt-5.0:MQTT-1.5.4-1")
 @pytest.mark.parametrize("content_type", BAD_UTF8.values())
 @ahead
-def test_content_type_that_is_no_utf8_reaches_nobody(wires, topic, content_type):
-    assert forwarded(wires, topic, b"\x03" + field(content_type)) == []
+def test_content_type_that_is_no_utf8_is_not_sent_on(wires, topic, content_type):
+    forwarded(wires, topic, b"\x03" + field(content_type))
 
 
 @pytest.mark.normative("mqtt-5.0:MQTT-1.5.7-1")
 @pytest.mark.parametrize("half", [0, 1])
 @pytest.mark.parametrize("text", BAD_UTF8.values())
 @ahead
-def test_string_pair_with_a_bad_half_reaches_nobody(wires, topic, half, text):
+def test_string_pair_with_a_bad_half_is_not_sent_on(wires, topic, half, text):
     halves = (field(text), field(b"good"))
-    assert forwarded(wires, topic, b"\x26" + halves[half] + halves[1 - half]) == []
+    forwarded(wires, topic, b"\x26" + halves[half] + halves[1 - half])
 
 
 @pytest.mark.normative("mqtt-5.0:MQTT-3.3.4-6")
@@ -127,10 +127,11 @@ def received(wires, topic, properties, qos=1):
 def forwarded(wires, topic, octets):
     """Publish with a property that breaks its format, and return what a subscriber gets of it.
 
-    How the server reacts to the publisher is left to it (section 4.13.1). But it must not send such a packet itself.
+    How the server reacts to the publisher is left to it (section 4.13.1). But it must not send such a packet itself:
+    that is accused here.
     """
     subscriber, publisher = wires(), wires()
     subscriber.subscribe(topic, qos=1)
     publisher.send(packet(0x32, field(topic.encode()), b"\0\5", bytes([len(octets)]), octets, b"body"))
     publisher.reaction()
-    return subscriber.settle(wires())
+    return sent_on(subscriber, wires())

@@ -6,7 +6,7 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
-from mqproof.dissectors.mqtt.codec import Unsuback
+from mqproof.dissectors.mqtt.codec import Malformed, Publish, Unsuback, encode_binary
 from mqproof.dissectors.mqtt.tables import Version
 from mqproof.harness.patience import patience
 from mqproof.harness.plugin.fixtures import Cleanup
@@ -19,6 +19,7 @@ from mqproof.harness.saboteur.core import MqttConn, MqttFault, passage_for
 from mqproof.harness.targets.target import Target
 from mqproof.harness.verdicts import Deviation, Untested
 from mqproof.suites.mqtt import test_3_3_delivery as delivery
+from mqproof.suites.mqtt import test_3_3_properties as properties
 from mqproof.suites.mqtt import test_3_8_subscribe as subscribing
 from mqproof.suites.mqtt import test_3_10_unsubscribe as unsubscribing
 from mqproof.suites.mqtt import test_4_3_qos as qos_flows
@@ -114,3 +115,36 @@ def conversation(test: Any) -> Callable[..., None]:
     """Return the test itself of one that runs ahead."""
     found: Callable[..., None] = test.conversation
     return found
+
+
+class Passes(MqttFault):
+    """Lets a message pass whose Response Topic is no UTF-8: as it came, or mended."""
+
+    def __init__(self, response_topic: bytes) -> None:
+        super().__init__()
+        self.response_topic = response_topic
+
+    def malformed_from_client(self, error: Malformed, rest: bytes, conn: MqttConn) -> bytes:
+        """Hand on the topic and the payload alone."""
+        size = 2 + int.from_bytes(rest[2:4])
+        return bytes([0x32, size + 7]) + rest[2 : 2 + size] + b"\0\5\0body"
+
+    def from_broker(self, packet: Any, conn: MqttConn) -> list[Any] | None:
+        """Give the message its property back."""
+        if not isinstance(packet, Publish) or packet.payload != b"body":
+            return None
+        size = 4 + 2 + len(packet.topic)
+        given = b"\x08" + encode_binary(self.response_topic)
+        return [bytes([0x32, size + len(given) + 3]) + conn.raw[2:size] + bytes([len(given)]) + given + b"body"]
+
+
+def test_server_may_mend_a_string_that_is_no_utf8() -> None:
+    with wires_to(Passes("\ufffd".encode())) as wires:
+        topic = wires.names("topic")
+        conversation(properties.test_response_topic_that_is_no_utf8_is_not_sent_on)(wires, topic, b"\xff")
+
+
+@pytest.mark.parametrize("text", [b"\xff", b"a\0b"])
+def test_string_that_is_no_utf8_is_accused_where_it_is_sent_on(text: bytes) -> None:
+    with wires_to(Passes(text)) as wires, pytest.raises(Deviation):
+        conversation(properties.test_response_topic_that_is_no_utf8_is_not_sent_on)(wires, wires.names("topic"), text)
