@@ -77,6 +77,7 @@ def test_run_directory_has_results_and_histograms(embedded: dict[str, Any]) -> N
     assert Latencies.from_plain(histograms["end to end"]).count == embedded["metrics"]["delivered"]
 
 
+@pytest.mark.whole_run
 def test_missed_threshold_is_exit_code_1_and_a_second_load_of_a_run_overwrites_no_file(tmp_path: Path) -> None:
     for _ in range(2):
         done = load(

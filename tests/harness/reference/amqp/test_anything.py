@@ -240,7 +240,7 @@ def test_queue_operations_take_constant_time(new_clock, new_peer):
     def took(messages: int) -> float:
         peer = come_back(new_peer, Broker(new_clock()))
         peer.queue("q")
-        start = time.perf_counter()
+        start = time.process_time()  # of this process alone: others may be busy meanwhile
         frames = b"".join(map(encode, content("basic.publish", body=b"m", routing_key="q")))
         peer.raw(frames * messages)
         peer.raw(encode(method("basic.consume", 1, queue="q")))
@@ -248,7 +248,7 @@ def test_queue_operations_take_constant_time(new_clock, new_peer):
             peer.connection.output()
             peer.raw(encode(method("basic.recover", 1, requeue=True)))
         peer.connection.output()
-        return time.perf_counter() - start
+        return time.process_time() - start
 
     small = min(took(500) for _ in range(3))
     assert min(took(5000) for _ in range(2)) < small * 10 * 5
