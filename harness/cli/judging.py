@@ -93,7 +93,7 @@ def _judge(wishes: Wishes, console: Console) -> int:
         if wishes.record:
             recording = resources.enter_context(record(targets, folder / "captures"))
         resources.callback(live.stop)
-        used = recording.targets if recording else targets
+        used = [target.with_(is_recorded=True) for target in recording] if recording else targets
         folders = suites.select({target.protocol for target in targets})
         run_suites(folders, used, folder, _options(wishes, targets), live)
     scrub(folder, secrets_of(targets))

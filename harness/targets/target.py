@@ -43,6 +43,7 @@ class Target:
     driver: str | None = None  # the driver that started it; None for somebody else's broker
     path: str | None = None  # MQTT over WebSocket: what the opening handshake asks for; None for plain TCP or TLS
     websocket: "Target | None" = field(default=None, hash=False)  # the same broker over WebSocket, where known
+    is_recorded: bool = False  # its packets are kept
 
     @property
     def scheme(self) -> str:

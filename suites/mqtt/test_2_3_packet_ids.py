@@ -19,6 +19,8 @@ def test_packet_ids_begin_anew_after_65535_and_spare_one_in_use(wires, topic):
     """One message stays unacknowledged while more follow than there are packet identifiers."""
     if not wires.target.is_local:
         raise Untested("it sends 65,535 messages as fast as they are taken: only to a broker on this machine")
+    if wires.target.is_recorded:
+        raise Untested("it sends 65,535 messages, in which everything else that is recorded would drown")
     subscriber, publisher = wires(), wires()
     subscriber.subscribe(topic, qos=1)
     publisher.deliver(topic, b"held", qos=1)

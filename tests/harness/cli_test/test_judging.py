@@ -222,3 +222,10 @@ def read_all(controller: int) -> bytes:
             parts.append(part)
     os.close(controller)
     return b"".join(parts)
+
+
+def test_what_would_drown_a_recording_is_left_out_of_one(tmp_path: Path) -> None:
+    done = mqproof(tmp_path, "test", "embedded-mqtt", "--record", "-k", "packet_ids_begin_anew", "--out", "run")
+    assert done.returncode == 5, done.stderr
+    run = json.loads((tmp_path / "run" / "run.json").read_text())
+    assert {(test["outcome"], "would drown" in test["reason"]) for test in run["tests"]} == {("untested", True)}
