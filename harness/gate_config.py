@@ -104,10 +104,13 @@ def _table(path: Path) -> Any:
         data = tomllib.loads(path.read_text(encoding="utf-8"))
     except OSError as error:
         raise BadConfig(f"{path}: {error.strerror or error}") from None
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError, RecursionError) as error:
         raise BadConfig(f"{path} is no TOML: {error}") from None
     if path.name == "pyproject.toml":
-        return data.get("tool", {}).get("mqproof", {}).get("gate")
+        found: Any = data
+        for name in ("tool", "mqproof", "gate"):
+            found = found.get(name) if isinstance(found, dict) else None
+        return found
     unknown = sorted(data.keys() - {"gate"})
     if unknown:
         raise BadConfig(f"{path}: there is no table {unknown[0]!r}; the nearest is gate")

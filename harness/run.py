@@ -15,26 +15,17 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any, Final
 
+from mqproof.harness.run_rows import complaint
 from mqproof.harness.targets.target import Target
 from mqproof.harness.verdicts import Verdict
 
 SCHEMA = 1
 FILE = "run.json"
 FOLDER = "mqproof-runs"
-LISTS = ("targets", "tests", "statements", "analyses", "loads")
-
 
 # What lifts a run's data from a schema to the next; empty as long as there was only one.
 Migration = Callable[[dict[str, Any]], dict[str, Any]]
 MIGRATIONS: Final[dict[int, Migration]] = {}
-# Texts that every row has.
-ROWS: Final[dict[str, tuple[str, ...]]] = {
-    "targets": ("name", "url", "protocol", "product", "version"),
-    "tests": ("id", "target", "outcome"),
-    "statements": ("spec", "id", "target", "verdict"),
-    "analyses": (),
-    "loads": (),
-}
 
 
 class BadRun(ValueError):
@@ -125,9 +116,6 @@ def from_data(data: Any, file: Path) -> Run:
     if not isinstance(data, dict) or not isinstance(data.get("tool"), dict) or data["tool"].get("name") != "mqproof":
         raise BadRun(f"{file} was not written by mqproof")
     data = migrated(data, file)
-    for name in LISTS:
-        if not isinstance(data.get(name, []), list):
-            raise BadRun(f"{file} is damaged: {name} is no list")
     _check(data, file)
     return Run(**{name: data[name] for name in Run.__dataclass_fields__ if name in data})
 
@@ -150,19 +138,13 @@ def migrated(
 
 
 def _check(data: dict[str, Any], file: Path) -> None:
-    """Refuse a run whose rows lack what every reader needs. Raises BadRun."""
-    for name, keys in ROWS.items():
-        for row in data.get(name, []):
-            if not isinstance(row, dict) or not all(isinstance(row.get(key), str) for key in keys):
-                raise BadRun(f"{file} is damaged: a row of {name} lacks {' or '.join(keys) or 'its keys'}")
+    """Refuse a run that lacks what every reader needs. Raises BadRun."""
+    if wrong := complaint(data):
+        raise BadRun(f"{file} is damaged: {wrong}")
     verdicts = {str(verdict) for verdict in Verdict}
     for row in data.get("statements", []):
-        if row["verdict"] not in verdicts or not isinstance(row.get("tests", []), list):
+        if row["verdict"] not in verdicts:
             raise BadRun(f"{file} is damaged: {row['spec']}:{row['id']} has no verdict that there is")
-    kinds = {"complete": bool, "planned": int, "started": str}
-    for name, kind in kinds.items():
-        if name in data and not isinstance(data[name], kind):
-            raise BadRun(f"{file} is damaged: {name} is no {kind.__name__}")
 
 
 def write_atomically(path: Path, text: str) -> None:

@@ -102,7 +102,9 @@ def summed_up(found: Sequence[tuple[Way, Run]], command: str, cores: int) -> Sta
             ((row["target"], f"{row['spec']}:{row['id']}", row["verdict"]) for run in whole for row in run.statements),
             len(whole),
         ),
-        tests=_differences(((row["target"], row["case"], row["outcome"]) for run in runs for row in run.tests), 0),
+        tests=_differences(
+            ((row["target"], row.get("case", row["id"]), row["outcome"]) for run in runs for row in run.tests), 0
+        ),
     )
 
 

@@ -127,7 +127,7 @@ def parse(text: str, file: str) -> Workload:
     """Return the workload that a TOML text holds; ``file`` stands in messages. Raises BadWorkload."""
     try:
         data = tomllib.loads(text)
-    except tomllib.TOMLDecodeError as error:
+    except (tomllib.TOMLDecodeError, RecursionError) as error:
         raise BadWorkload(f"{file} is no TOML: {error}") from None
     schema = data.pop("schema", None)
     if schema != SCHEMA:

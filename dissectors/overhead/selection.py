@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from fnmatch import fnmatchcase
-from functools import cache
+from functools import lru_cache
 from pathlib import Path
 
 from mqproof.dissectors.packets import state as w
@@ -83,8 +83,8 @@ class Selection:
         """Return whether messages of this topic, or ``exchange / routing key``, are asked for."""
         key = name.partition(" / ")[2] if protocol == "amqp" else name
         separator = "." if protocol == "amqp" else "/"
-        patterns = (_pattern(pattern, separator) for pattern in self.topics)
-        return not self.topics or any(pattern.fullmatch(separator + key) for pattern in patterns)
+        words = tuple(key.split(separator))
+        return not self.topics or any(_matches(tuple(each.split(separator)), words) for each in self.topics)
 
     def _connected(self, packet: Packet, datagrams: "_Datagrams") -> bool:
         if not self.connections:
@@ -142,14 +142,36 @@ def moment(text: str) -> Moment:
     return Moment(None, round(date.timestamp() * 1e9))
 
 
-@cache
-def _pattern(pattern: str, separator: str) -> re.Pattern[str]:
-    """Return a topic filter or binding pattern: + and * stand for one word, # for any number of them."""
-    parts = []
-    for word in pattern.split(separator):
-        one = f"{re.escape(separator)}[^{re.escape(separator)}]*"
-        parts.append({"#": f"(?:{one})*", "+": one, "*": one}.get(word, re.escape(separator + word)))
-    return re.compile("".join(parts), re.DOTALL)
+def topic(text: str) -> str:
+    """Return a topic filter or binding pattern that is legal for one of the protocols. Raises BadSelection.
+
+    In MQTT # stands for all levels that follow (5.0 section 4.7.1.2); in AMQP # may be any of the words between dots.
+    """
+    if "." not in text and any(level == "#" for level in text.split("/")[:-1]):
+        raise BadSelection(f"{text!r} is no topic filter: # stands for all that follows, and has to be the last")
+    return text
+
+
+@lru_cache(4096)
+def _matches(pattern: tuple[str, ...], words: tuple[str, ...]) -> bool:
+    """Whether words fit a topic filter or binding pattern: + and * stand for one word, # for any number of them.
+
+    Goes through the words once, with all places in the pattern that the ones before can have led to.
+    """
+    places = _with_none({0}, pattern)
+    for word in words:
+        stay = {place for place in places if pattern[place : place + 1] == ("#",)}
+        go = {place + 1 for place in places - stay if pattern[place : place + 1] in (("+",), ("*",), (word,))}
+        places = _with_none(stay | go, pattern)
+    return len(pattern) in places
+
+
+def _with_none(places: set[int], pattern: tuple[str, ...]) -> set[int]:
+    """Return also the places that a # which stands for no word leads to."""
+    for place in range(len(pattern)):
+        if place in places and pattern[place] == "#":
+            places.add(place + 1)
+    return places
 
 
 def _end(part: str, text: str) -> End:

@@ -67,7 +67,7 @@ def read(path: Path, known: Iterable[str]) -> Scenario:
         data = tomllib.loads(path.read_text(encoding="utf-8"))
     except OSError as error:
         raise BadScenario(f"{path} cannot be read: {error.strerror}") from None
-    except (UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+    except (UnicodeDecodeError, tomllib.TOMLDecodeError, RecursionError) as error:
         raise BadScenario(f"{path} is no scenario: {error}") from None
     if strange := set(data) - {"seed", "fault", "phase"}:
         raise BadScenario(f"{path}: {strange.pop()!r} has no meaning; there are seed, [[fault]] and [[phase]]")

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from mqproof.dissectors.overhead.selection import BadSelection, Selection, connection, moment
+from mqproof.dissectors.overhead.selection import BadSelection, Selection, connection, moment, topic
 from mqproof.dissectors.packets.pcap import MADE_UP_COMMENT, CaptureError, Notes, Packet, Writer
 from mqproof.harness.reporting.reading import reading
 
@@ -34,7 +34,7 @@ def selection(
     return Selection(
         tuple(map(connection, connections)),
         tuple(kinds),
-        tuple(topics),
+        tuple(map(topic, topics)),
         None if since is None else moment(since),
         None if until is None else moment(until),
     )

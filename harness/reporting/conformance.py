@@ -114,7 +114,7 @@ def _fill(column: Column, run: Run, target: str, spec: str, rows: Iterable[dict[
         column.rows.setdefault(f"{spec}:{row['id']}", []).append(row)
     column.dates.add(run.started[:10])
     column.tests |= {
-        test["case"]
+        test.get("case", test["id"])
         for test in run.tests
         if test["target"] == target and any(key.startswith(f"{spec}:") for key in test["statements"])
     }

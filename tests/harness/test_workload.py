@@ -48,6 +48,7 @@ def test_defaults_and_derived_values() -> None:
         (("schema = 1", "schema = 2"), "schema must be 1, not 2"),
         (("[[flow]]", "[[float]]"), "at least one table [[flow]]"),
         (("schema = 1", "schema ="), "is no TOML"),
+        (("schema = 1", f"schema = {'[' * 100_000}"), "is no TOML"),
     ],
 )
 def test_a_bad_workload_gets_one_line_that_helps(change: tuple[str, str], complaint: str) -> None:

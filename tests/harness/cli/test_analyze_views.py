@@ -121,6 +121,7 @@ def test_kinds_and_topics_that_are_asked_for(mqproof: Mqproof) -> None:
         (["--connection", ":1-:2-:3"], "has two ends"),
         (["--connection", "192.0.2.1"], "no packet is of the connections"),
         (["--since", "yesterday"], "'yesterday' is no point in time"),
+        (["--topic", "a/#/b"], "'a/#/b' is no topic filter"),
         (["--json", "--csv"], "exclude each other"),
     ],
 )

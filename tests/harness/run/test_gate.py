@@ -180,9 +180,18 @@ def test_rules_come_from_mqproof_toml_then_pyproject(tmp_path):
     assert read_config(None, tmp_path).min_statements == 6
 
 
+@pytest.mark.parametrize("text", ["tool = 1\n", "[tool]\nmqproof = 1\n", "[[tool.mqproof]]\nx = 1\n"])
+def test_a_pyproject_that_speaks_of_other_things_has_no_rules(tmp_path, text):
+    (tmp_path / "pyproject.toml").write_text(text)
+    assert read_config(None, tmp_path) == GateConfig()
+
+
 @pytest.mark.parametrize(
     ("text", "says"),
-    [("[gates]\n", "there is no table 'gates'"), ("[gate\n", "is no TOML"), ("", r"there is no table \[gate\]")],
+    [
+        ("[gates]\n", "there is no table 'gates'"), ("[gate\n", "is no TOML"), ("", r"there is no table \[gate\]"),
+        (f"a = {'[' * 100_000}", "is no TOML"),
+    ],
 )
 def test_a_file_that_holds_no_rules_is_refused(tmp_path, text, says):
     (tmp_path / "mqproof.toml").write_text(text)

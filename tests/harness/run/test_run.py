@@ -69,6 +69,55 @@ def test_a_run_is_incomplete_until_it_says_otherwise(tmp_path):
 
 
 @pytest.mark.parametrize(
+    ("section", "change", "says"),
+    [
+        ("tool", {"version": None}, "tool has no version"),
+        ("tests", {"statements": None}, "in a row of tests, statements is no list of texts"),
+        ("tests", {"case": {}}, "in a row of tests, case is no text"),
+        ("tests", {"duration_s": True}, "in a row of tests, duration_s is no number"),
+        ("statements", {"tests": [{}]}, "in a row of statements, tests is no list of texts"),
+        ("statements", {"reason": 5}, "in a row of statements, reason is no text"),
+        ("targets", {"capabilities": "all"}, "in a row of targets, capabilities is no list of texts"),
+        ("loads", {"settings": -1.5}, "in a row of loads, settings is no table"),
+        ("loads", {"stages": [1]}, "in a row of loads, stages is no list of tables"),
+        ("analyses", {"account": []}, "in a row of analyses, account is no table"),
+        ("analyses", {"account": {"messages": {"amqp": True}}}, "account has no messages by protocol and kind"),
+        ("errors", {"a": 1}, "errors is no list of texts"),
+    ],
+)
+def test_rows_that_no_reader_could_use_are_refused_by_all_commands(tmp_path, section, change, says):
+    shutil.copytree(FIRST, tmp_path / "run")
+    file = tmp_path / "run" / "run.json"
+    data = json.loads(file.read_text())
+    if isinstance(data.get(section), list) and section != "errors":
+        data[section] = [(data[section] or [{}])[0] | change]
+    else:
+        data[section] = data.get(section, {}) | change if section == "tool" else change
+    file.write_text(json.dumps(data))
+    with pytest.raises(BadRun, match=f"is damaged: .*{says}"):
+        load(tmp_path / "run")
+    for command in (["gate"], ["scorecard"], ["report"], ["compare", str(FIRST)],
+                    ["conformance", "--spec", "amqp-0-9-1"]):  # fmt: skip
+        outcome = CliRunner().invoke(app, [*command, str(tmp_path / "run")])
+        assert (command[0], outcome.exit_code) == (command[0], 2), outcome.output
+
+
+def test_what_a_row_may_lack_is_made_up_for(tmp_path):
+    shutil.copytree(FIRST, tmp_path / "run")
+    file = tmp_path / "run" / "run.json"
+    data = json.loads(file.read_text())
+    for row in data["statements"]:
+        for key in ("tests", "expected", "actual", "reason"):
+            del row[key]
+    for row in data["tests"]:
+        del row["case"]
+    file.write_text(json.dumps(data))
+    for arguments in (["scorecard"], ["compare", str(FIRST)], ["conformance", "--spec", data["statements"][0]["spec"]]):
+        outcome = CliRunner().invoke(app, [*arguments, str(tmp_path / "run")])
+        assert (arguments[0], outcome.exit_code) in ((arguments[0], 0), ("compare", 1)), outcome.output
+
+
+@pytest.mark.parametrize(
     ("text", "says"),
     [
         ("", "cannot be read"),
@@ -77,9 +126,9 @@ def test_a_run_is_incomplete_until_it_says_otherwise(tmp_path):
         ('{"schema": 1, "tool": {"name": "other"}}', "was not written by mqproof"),
         ('{"tool": {"name": "mqproof"}}', "no schema version"),
         ('{"schema": 1, "tool": {"name": "mqproof"}, "tests": {}}', "tests is no list"),
-        ('{"schema": 1, "tool": {"name": "mqproof"}, "statements": [{"spec": "x"}]}', "a row of statements lacks"),
-        ('{"schema": 1, "tool": {"name": "mqproof"}, "targets": [7]}', "a row of targets lacks"),
-        ('{"schema": 1, "tool": {"name": "mqproof"}, "complete": "yes"}', "complete is no bool"),
+        ('{"schema": 1, "tool": {"name": "mqproof"}, "statements": [{"spec": "x"}]}', "statements, id is missing"),
+        ('{"schema": 1, "tool": {"name": "mqproof"}, "targets": [7]}', "a row of targets is no table"),
+        ('{"schema": 1, "tool": {"name": "mqproof"}, "complete": "yes"}', "complete is no boolean"),
         (
             '{"schema": 1, "tool": {"name": "mqproof"}, "statements":'
             ' [{"spec": "a", "id": "b", "target": "c", "verdict": "fine"}]}',
