@@ -70,9 +70,9 @@ def test_server_selects_the_subprotocol_mqtt(web, offers):
 
 @pytest.mark.normative("mqtt-3.1.1:MQTT-6.0.0-2", "mqtt-5.0:MQTT-6.0.0-2")
 @pytest.mark.parametrize("size", [1, 2, 3, 7, 1000])
-def test_packets_may_be_cut_and_joined_by_frames(wires, web, topic, size):
-    wire = web()
-    said = conversation(wire, wires.names.client_id().encode(), topic.encode())
+def test_packets_may_be_cut_and_joined_by_frames(web, topic, size):
+    wire = web().connect()
+    said = conversation(wire, topic.encode())
     wire.send_frames(*((BINARY, said[start : start + size]) for start in range(0, len(said), size)))
     for kind in CONVERSATION:
         wire.must_receive(kind)
@@ -80,10 +80,10 @@ def test_packets_may_be_cut_and_joined_by_frames(wires, web, topic, size):
 
 @pytest.mark.normative("mqtt-3.1.1:MQTT-6.0.0-2", "mqtt-5.0:MQTT-6.0.0-2")
 @pytest.mark.parametrize("size", [1, 7, 20])
-def test_messages_may_come_in_fragments(wires, web, topic, size):
+def test_messages_may_come_in_fragments(web, topic, size):
     """One message of WebSocket in many frames, with a ping between them (RFC 6455 section 5.4)."""
-    wire = web()
-    said = conversation(wire, wires.names.client_id().encode(), topic.encode())
+    wire = web().connect()
+    said = conversation(wire, topic.encode())
     pieces = [said[start : start + size] for start in range(0, len(said), size)]
     wire.send_frames((BINARY, pieces[0], False), *((CONTINUATION, piece, False) for piece in pieces[1:-1]))
     wire.send_frames((PING, b""), (CONTINUATION, pieces[-1]))
