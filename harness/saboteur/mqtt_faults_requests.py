@@ -259,10 +259,6 @@ for _kind, _id in ((Puback, "3.4.2-1"), (Pubrec, "3.5.2-1"), (Pubrel, "3.6.2-1")
         _kind, lambda packet, conn: [replace(packet, reason_code=0x7B)] if conn.version == 5 else None,
     )  # fmt: skip
 client(
-    "refused-message-released", "5:4.3.3-4", "a PUBREC that refuses is answered by PUBREL",
-    Pubrec, lambda packet, conn: conn.to_client(Pubrel(packet.packet_id)) if packet.reason_code >= 0x80 else None,
-)  # fmt: skip
-client(
     "id-after-refusal-dead", "5:4.3.3-9", "after a refused QoS 2 message nothing more is taken",
     Publish, lambda packet, conn: [] if is_qos(packet, 2) and count(conn) > 1 else None,
 )  # fmt: skip

@@ -51,18 +51,6 @@ def test_pubrel_has_a_defined_code(wires, topic):
     assert subscriber.must_receive(PUBREL).reason_code in REASON_CODES[PacketType.PUBREL]
 
 
-@pytest.mark.normative("mqtt-5.0:MQTT-4.3.3-4")
-def test_refused_message_is_not_released(wires, topic):
-    """A PUBREC of 0x80 or above ends the exchange: no PUBREL follows, and the id may be used again."""
-    subscriber, publisher = wires(), wires()
-    subscriber.subscribe(topic, qos=2)
-    publisher.deliver(topic, b"unwanted", qos=2)
-    number = subscriber.expect(PUBLISH).packet_id
-    subscriber.send(PUBREC, packet_id=number, reason_code=0x97)
-    subscriber.ping()
-    assert subscriber.arrived(PUBREL) == []
-
-
 @pytest.mark.normative("mqtt-5.0:MQTT-4.3.3-9")
 def test_refused_id_means_a_new_message(wires, topic):
     """Where a message on $SYS is refused by PUBREC, its identifier is free at once."""
