@@ -20,6 +20,19 @@ from mqproof.harness.saboteur.mqtt_making import (
     without,
 )
 
+
+@fault("disconnect-before-connack", *ids("5:3.14.0-1"), says="what came with CONNECT is judged before CONNACK goes out")
+class DisconnectBeforeConnack(MqttFault):
+    def from_broker(self, packet: Any, conn: MqttConn) -> MqttResult:
+        if isinstance(packet, Disconnect):
+            conn.memory.clear()
+        if not isinstance(packet, Connack):
+            return None
+        conn.memory["waits"] = packet
+        conn.after(0.02, lambda: conn.to_client(conn.memory.pop("waits")) if conn.memory else None)
+        return []
+
+
 # -- the format of CONNECT (sections 3.1.2, 3.1.3) -----------------------------------------------------------------
 
 

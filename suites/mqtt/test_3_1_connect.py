@@ -39,6 +39,16 @@ def test_server_says_nothing_before_connack(wires, first):
     assert list(wire.inbox) == []
 
 
+@pytest.mark.normative("mqtt-5.0:MQTT-3.14.0-1")
+@pytest.mark.parametrize("behind", [b"\x00\x00", b"\x36\x05\0\1a\0x", b"\x30\x05\0\1#\0x", b"\x82\x05\0\1\0\0\0"])
+def test_server_that_meets_an_error_right_behind_connect_says_connack_before_disconnect(wires, behind):
+    """A client need not wait for CONNACK (section 3.1.4). The server may also close and say nothing."""
+    wire = wires.raw()
+    wire.send(wire.connect_packet(), behind)
+    wire.reaction(probe=False)
+    assert not isinstance(next(iter(wire.heard), None), DISCONNECT)
+
+
 @pytest.mark.normative(
     "mqtt-3.1.1:MQTT-3.1.0-2", "mqtt-3.1.1:MQTT-4.8.0-1", "mqtt-5.0:MQTT-3.1.0-2", "mqtt-5.0:MQTT-4.13.1-1",
 )  # fmt: skip
