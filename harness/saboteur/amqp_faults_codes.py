@@ -48,7 +48,7 @@ class WrongCodeConnection(_WrongCode):
         exchange.delete.exchange/exists exchange.delete.if-unused/in-use exchange.bind.source/exchange-existence
         exchange.bind.destination/exchange-existence exchange.unbind.source/must-exist
         exchange.unbind.destination/must-exist exchange.unbind/01 exchange-to-exchange/04 system-exchange-lock/01
-        exchange-auto-delete/01 4.8.1/channel-exception exchange-to-exchange/05 default-exchange-lock/01
+        exchange-auto-delete/01 exchange-to-exchange/05 default-exchange-lock/01
     """),
     says="refusals of exchange methods carry the wrong code",
 )
@@ -66,7 +66,7 @@ class WrongCodeExchange(_WrongCode):
         queue.purge.queue/queue-known queue.purge.queue/must-exist queue.delete.queue/queue-known
         queue.delete.queue/must-exist queue.delete.if-unused/in-use queue.delete.if-empty/not-empty
         message-ttl-queue/02 queue-ttl/01 queue-ttl/02 dead-letter/09 priority-queue/03 headers-x-match/01
-        direct-reply-to/04 4.8.1/channel-exception 2.3.7/close-handshake 3.1.2/one-vhost
+        direct-reply-to/04 3.1.2/one-vhost
         connection.open.virtual-host/separation default-exchange-lock/01
     """),
     says="refusals of queue methods carry the wrong code",
@@ -82,7 +82,6 @@ class WrongCodeQueue(_WrongCode):
         basic.publish.exchange/must-exist basic.publish.exchange/02 exchange-internal/01 exchange/default-access
         basic.consume.exclusive/01 validated-user-id/01 max-message-size/01 message-ttl-message/02
         sender-selected-cc/02 consumer-priority/03 single-active-consumer/03 direct-reply-to/02 direct-reply-to/03
-        4.8.1/channel-exception
     """),
     says="refusals of basic methods carry the wrong code",
 )

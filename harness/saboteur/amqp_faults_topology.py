@@ -15,10 +15,12 @@ STANDARD = ("direct", "fanout", "topic", "headers")
 class Refuses(AmqpFault):
     """Refuses what is legal, at the level of the channel."""
 
+    code = 406
+
     def from_client(self, frame: Any, conn: AmqpConn) -> AmqpResult:
         if not isinstance(frame, Method) or not self.wrong(frame, conn):
             return None
-        conn.to_client(refusal(frame))
+        conn.to_client(refusal(frame, self.code))
         return []
 
     def wrong(self, frame: Method, conn: AmqpConn) -> bool:
@@ -96,6 +98,8 @@ class FifteenExchanges(Refuses):
     says="reserved names may not even be declared passively",
 )
 class ReservedNamesLocked(Refuses):
+    code = 403
+
     def wrong(self, frame: Method, conn: AmqpConn) -> bool:
         if is_method(frame, "exchange.declare"):
             return bool(frame.arguments["exchange"] == "amq.fanout")

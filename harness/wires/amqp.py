@@ -18,6 +18,7 @@ from mqproof.harness.wires.amqp_verbs import Verbs
 from mqproof.harness.wires.base import End, Ended
 
 PUBLISHER = 2047  # the channel that publish() confirms on, or the highest agreed; tests use low numbers
+LOOK = 0.02  # seconds between two looks at what has to go
 LATE = 3  # intervals of our own silence after which an end of the connection accuses nobody
 CAPABILITIES = {
     "publisher_confirms": True,
@@ -222,7 +223,10 @@ class AmqpWire(Link, Verbs):
         self.must_receive("exchange.declare-ok", channel=channel)
 
     def exists(self, queue: str) -> bool:
-        """Return whether a passive declare finds the queue, or finds it locked (405). Raises Blocked."""
+        """Return whether a passive declare finds the queue, or finds it locked (405).
+
+        Raises Blocked where the answer says neither, nor that it is missing (404).
+        """
         self.open_channel(self.looker)
         self.send("queue.declare", channel=self.looker, queue=queue, passive=True)
         answer = self.expect("queue.declare-ok", "channel.close", channel=self.looker)
@@ -230,9 +234,11 @@ class AmqpWire(Link, Verbs):
             self.close_channel(self.looker)
             return True
         self.send("channel.close-ok", channel=self.looker)
-        return bool(answer.arguments["reply_code"] != 404)
+        if answer.arguments["reply_code"] not in (404, 405):
+            raise Blocked(f"queue {queue!r} is neither found nor missing: {tell(answer)}")
+        return bool(answer.arguments["reply_code"] == 405)
 
-    def must_lose(self, queue: str, seconds: float = STEP, *, every: float = 0.0) -> None:
+    def must_lose(self, queue: str, seconds: float = STEP, *, every: float = LOOK) -> None:
         """Accuse the broker unless the queue is gone before the deadline; it is looked at ``every`` so often."""
         self.must_settle(lambda: not self.exists(queue), f"queue {queue!r} gone", seconds, every=every)
 

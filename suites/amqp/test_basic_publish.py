@@ -63,6 +63,9 @@ def test_mandatory_message_that_a_queue_gets_is_not_returned(wire):
 
 @pytest.mark.normative("amqp-0-9-1:basic.publish.mandatory/01")
 def test_application_learns_which_message_was_unroutable(amqp):
+    """Class tx does not define what mandatory means in a transaction, which is how pika publishes without confirms."""
+    if not amqp.connection.publisher_confirms_supported:
+        raise Untested("the broker announces no confirms")
     exchange = amqp.exchange("direct")
     body = amqp.things.body()
     returned = amqp.publish_mandatory(exchange, "nowhere", body)
@@ -82,6 +85,8 @@ def test_immediate_message_that_no_consumer_can_take_is_returned(wire):
 def test_immediate_message_reaches_a_waiting_consumer(wire):
     queue = wire.queue()
     wire.consume(queue, no_ack=True)
+    wire.publish("", queue)
+    wire.receive()  # it gets what is not immediate
     body = wire.send_content("", queue, immediate=True)
     assert [message.body for message in wire.must_take(1)] == [body]
 
@@ -135,7 +140,7 @@ def test_large_backlog_of_persistent_messages_is_kept_whole(wire):
     for number in range(500):
         wire.send_content("", queue, b"%03d" % number + b"x" * 1000, properties={"delivery_mode": 2})
     wire.consume(queue, no_ack=True)  # a count of messages may lag behind what was published
-    assert len(wire.must_take(500)) == 500
+    assert len([wire.receive(), *wire.must_take(499)]) == 500
 
 
 @pytest.mark.needs("validated_user_id")

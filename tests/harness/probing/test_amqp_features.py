@@ -1,11 +1,15 @@
 """Probes find what a broker offers without saying so, and nothing that it does not do."""
 
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
+from mqproof.dissectors.amqp.codec import Method, method
 from mqproof.harness.probing.amqp_features import PROBES, UNTOLD, with_features
+from mqproof.harness.proxy.core import ProxyLoop
 from mqproof.harness.reference.amqp.capabilities import BY_FEATURE, OFFERED
 from mqproof.harness.reference.amqp.server import start_in_thread
+from mqproof.harness.saboteur.core import AmqpConn, AmqpFault, passage_for
 from mqproof.harness.targets.drivers import DRIVERS
 from mqproof.harness.targets.identify import identify
 from mqproof.harness.targets.target import Target, parse_url
@@ -46,3 +50,23 @@ def test_probes_agree_with_the_profile_of_a_real_broker() -> None:
         known = identify(broker.targets[0])
         found = with_features(known.with_(driver=None, product="unknown", capabilities=frozenset()), "mqproof")
     assert found.capabilities == known.capabilities & PROBES.keys()
+
+
+class TrimsKeys(AmqpFault):
+    """Knows no empty word at the end of a key: a. is a."""
+
+    def from_client(self, frame: Any, conn: AmqpConn) -> list[Any] | None:
+        """Change the routing key."""
+        if not isinstance(frame, Method) or frame.name != "basic.publish":
+            return None
+        key = frame.arguments["routing_key"].rstrip(".")
+        return [method("basic.publish", frame.channel, **(frame.arguments | {"routing_key": key}))]
+
+
+def test_hash_for_no_word_is_no_extension(target: Target) -> None:
+    """The specification says so itself; that a star stands for an empty word, it does not."""
+    with ProxyLoop() as loop:
+        asked = parse_url(f"amqp://127.0.0.1:{loop.proxy(target, passage_for(TrimsKeys())).target.port}")
+        found = with_features(asked, "mqproof").capabilities
+    assert "topic_zero_words" not in found
+    assert "alternate_exchange" in found
