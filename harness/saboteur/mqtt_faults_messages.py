@@ -30,7 +30,7 @@ defects(
     ("retained-only-exact", "4:3.3.1-6 5:3.3.1-9"),
     ("retained-on-new-only", "4:3.8.4-3 5:3.8.4-4 5:3.3.1-9"),
     ("retain-handling-ignored", "5:3.3.1-10 5:3.3.1-11"),
-    ("retained-qos-zero", "4:3.3.1-5 5:3.3.1-5"),
+    ("retained-qos-zero", "4:3.8.4-6 5:3.8.4-8"),
     ("retain-as-published-ignored", "5:3.3.1-13"),
     ("retain-always-published", "4:3.3.1-9 5:3.3.1-12"),
 )

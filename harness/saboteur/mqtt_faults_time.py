@@ -3,7 +3,7 @@
 from dataclasses import replace
 from typing import Any
 
-from mqproof.dissectors.mqtt.codec import Connect, prop
+from mqproof.dissectors.mqtt.codec import Connect, Publish, Pubrel, prop
 from mqproof.harness.saboteur.core import MqttConn, MqttFault, MqttResult, fault
 from mqproof.harness.saboteur.mqtt_making import client, count, defects, ids, with_property
 
@@ -15,10 +15,20 @@ defects(
     ("session-expiry-ignored", "5:4.1.0-2"),
     ("expiry-ignored", "5:3.3.2-5"),
     ("expiry-not-reduced", "5:3.3.2-6"),
-    ("expiry-of-started", "5:4.3.3-7 5:4.3.3-13"),
+    ("expiry-of-started", "5:4.3.3-7"),
     ("will-delay-ignored", "5:3.1.2-8 5:3.1.3-9"),
     ("will-survives-resume", "5:3.1.3-9"),
 )
+
+
+@fault("expired-exchange-forgotten", *ids("5:4.3.3-13"), says="PUBREL for a message that has expired is not answered")
+class ExpiredExchangeForgotten(MqttFault):
+    """After one second, whatever the message's interval is."""
+
+    def from_client(self, packet: Any, conn: MqttConn) -> MqttResult:
+        if isinstance(packet, Publish) and packet.qos == 2 and prop(packet.properties, "message_expiry_interval"):
+            conn.after(1, lambda: conn.memory.update({packet.packet_id: "expired"}))
+        return [] if isinstance(packet, Pubrel) and packet.packet_id in conn.memory else None
 
 
 @fault("keep-alive-0-watched", *ids("4:3.1.2-24 5:3.1.2-22"), says="a client whose keep-alive is 0 is dropped, too")

@@ -39,6 +39,7 @@ FAREWELL = 1.0  # seconds, before patience: how long a broker may take to close 
 MOST = 65535  # Receive Maximum of who names none (5.0 sections 3.1.2.11.3, 3.2.2.3.3)
 TOGETHER = 0.1  # seconds, before patience: how long a server may take for more of what it sends at once
 KEPT = 120  # seconds, Session Expiry Interval of sessions that shall be kept in 5.0
+KEEP_ALIVE = 600  # seconds: some servers take no client that names none
 
 P = TypeVar("P")
 
@@ -105,7 +106,8 @@ class MqttWire(MqttLink):
     def connect_packet(self, client_id: str | None = None, *, keep: bool = False, **values: Any) -> Connect:
         """Return a CONNECT with the target's login and a new client id; ``keep``: for a session that is stored."""
         self.client_id = self.belongings.names.client_id() if client_id is None else client_id
-        values = {"user_name": self.target.user, "password": _octets(self.target.password)} | values
+        login = {"user_name": self.target.user, "password": _octets(self.target.password)}
+        values = {"keep_alive": KEEP_ALIVE} | login | values
         if keep:
             values.setdefault("clean_start", False)
         properties = as_properties(values.pop("properties", ()))
@@ -383,6 +385,8 @@ class MqttWire(MqttLink):
             elif isinstance(packet, Connack) or (isinstance(packet, Disconnect) and self.is_v5):
                 code = packet.reason_code  # DISCONNECT of 3.1.1 has none
             self.inbox.append(packet)
+        if packet.end is End.MALFORMED:
+            packet = self.rest()[1]  # what cannot be decoded is examined elsewhere; here counts whether it closes
         return packet, code
 
     def must_stay(self, statement: str | tuple[str, ...] | None = None) -> None:

@@ -2,9 +2,12 @@
 
 import pytest
 from mqproof.dissectors.mqtt.packets import Will
+from mqproof.harness.verdicts import check
 from mqproof.harness.wires.mqtt_packets import PUBLISH
 from mqproof.suites.mqtt.ahead import ahead
 
+PUBLISHED = ("mqtt-3.1.1:MQTT-3.1.2-8", "mqtt-5.0:MQTT-3.1.2-8")
+AT_QOS = ("mqtt-3.1.1:MQTT-3.8.4-6", "mqtt-5.0:MQTT-3.8.4-8")
 ENDS = ("cut", "close", "protocol error")
 
 
@@ -27,13 +30,14 @@ def test_will_topic_is_read_before_the_will_message(wires, topic):
     assert (got.topic, got.payload) == (topic, other.encode())
 
 
-@pytest.mark.normative("mqtt-3.1.1:MQTT-3.1.2-8", "mqtt-5.0:MQTT-3.1.2-8")
+@pytest.mark.normative(*PUBLISHED, *AT_QOS)
 @pytest.mark.parametrize(("qos", "granted"), [(0, 1), (1, 1), (0, 2), (1, 2), (2, 2)])
 def test_will_is_published_at_its_qos(wires, topic, qos, granted):
     subscriber = wires()
     subscriber.subscribe(topic, qos=granted)
     wires(will=Will(topic, b"gone", qos=qos)).cut()
-    assert [p.qos for p in subscriber.must_get(1)] == [qos]
+    got = subscriber.must_get(1, statement=PUBLISHED)[0].qos
+    check(got == qos, expected=f"QoS {qos}", actual=f"QoS {got}", statement=AT_QOS)
 
 
 @pytest.mark.normative("mqtt-3.1.1:MQTT-3.1.2-8", "mqtt-5.0:MQTT-3.1.2-8")

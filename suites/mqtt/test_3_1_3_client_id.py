@@ -3,7 +3,7 @@
 import string
 
 import pytest
-from mqproof.harness.verdicts import Unsupported, check
+from mqproof.harness.verdicts import Blocked, Unsupported, check
 from mqproof.harness.wires.mqtt_packets import CONNACK
 from mqproof.suites.mqtt.ahead import ahead
 from mqproof.suites.mqtt.octets import connect
@@ -56,8 +56,12 @@ def test_assigned_identifiers_are_told_and_differ(wires):
 
 
 @pytest.mark.normative("mqtt-5.0:MQTT-3.1.3-7")
-def test_assigned_identifier_is_used_as_if_the_client_had_sent_it(wires, topic):
-    first = nameless(wires, properties=(("session_expiry_interval", 60),))
+def test_assigned_identifier_is_used_as_if_the_client_had_sent_it(wires, topic, client_id):
+    lasting = (("session_expiry_interval", 60),)
+    wires(client_id, properties=lasting).disconnect()
+    if not wires(client_id, keep=True).connack.session_present:
+        raise Blocked("a session that began clean is not kept for a client that has a name either")
+    first = nameless(wires, properties=lasting)
     first.subscribe(topic, qos=1)
     first.disconnect()
     again = wires(assigned(first), keep=True)

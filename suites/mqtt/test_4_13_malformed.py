@@ -15,6 +15,7 @@ from mqproof.harness.wires.mqtt_packets import CONNACK, DISCONNECT, PINGREQ, PIN
 from mqproof.suites.mqtt import malformed
 
 AT_ONCE = 24  # connections that are open together
+DISCONNECTS = 0xE0  # the first octet of DISCONNECT, behind which nothing is answered
 GRACE = 0.05  # seconds, before patience: a server that answers PINGREQ first may close so much later
 
 
@@ -96,6 +97,8 @@ def judge(wire, case, until):
         return f"{said[-1]} after DISCONNECT"
     if got.closed:
         return "closed"
+    if got.end is End.TIMEOUT and not case.demanded and not codes and case.octets[0] == DISCONNECTS:
+        return "overlooked"  # the server may leave it to the client to close (5.0 section 3.14.4)
     if codes or not any(isinstance(packet, PINGRESP) for packet in said):
         return str(got)
     return "the connection stays open" if case.demanded else "overlooked"
