@@ -18,6 +18,7 @@ from mqproof.harness.reference.mqtt.server import start_in_thread
 from mqproof.harness.saboteur.core import MqttConn, MqttFault, passage_for
 from mqproof.harness.targets.target import Target
 from mqproof.harness.verdicts import Deviation, Untested
+from mqproof.suites.mqtt import test_2_3_packet_ids as packet_ids
 from mqproof.suites.mqtt import test_3_3_delivery as delivery
 from mqproof.suites.mqtt import test_3_3_properties as properties
 from mqproof.suites.mqtt import test_3_8_subscribe as subscribing
@@ -66,6 +67,8 @@ def test_server_may_have_one_message_in_flight_at_a_time(version: Version) -> No
             qos_flows.test_unacknowledged_messages_have_different_ids(wires, new("topic"), 1)
         with pytest.raises(Untested):
             qos_flows.test_id_stays_in_use_until_pubcomp(wires, new("topic"))
+        with pytest.raises(Untested, match="at a time"):
+            packet_ids.test_packet_ids_begin_anew_after_65535_and_spare_one_in_use(wires, new("topic"))
         redelivery.test_messages_come_again_in_their_order_and_before_later_ones(wires, new("topic"), "client", 1)
 
 
