@@ -29,7 +29,7 @@ from mqproof.dissectors.mqtt.codec import (
 )
 from mqproof.harness.verdicts import Blocked, Deviation, Unsupported
 from mqproof.harness.wires.base import End, Ended
-from mqproof.harness.wires.mqtt_link import STEP, MqttLink, deadline
+from mqproof.harness.wires.mqtt_link import STEP, MqttLink, accept, deadline
 from mqproof.harness.wires.mqtt_packets import as_properties, describe, is_like, made, wanted_text
 
 GRACE = 0.1  # seconds, before patience: how long a broker which still answers may take to close
@@ -116,11 +116,10 @@ class MqttWire(MqttLink):
         return Connect(self.client_id, version=self.version, properties=properties, **values)
 
     def connect(self, client_id: str | None = None, *, keep: bool = False, **values: Any) -> "MqttWire":
-        """Send CONNECT and await that it is accepted. Raises Blocked."""
+        """Send CONNECT and await that it is accepted. Raises Blocked, and Unsupported where no session is kept."""
         self.send(self.connect_packet(client_id, keep=keep, **values))
         self.connack = self.expect(Connack)
-        if self.connack.reason_code:
-            raise Blocked(f"the broker refuses us: {describe(self.connack)}")
+        accept(self.connack, keep=keep)
         return self
 
     def disconnect(self, reason_code: int = 0, properties: Any = ()) -> None:

@@ -11,7 +11,7 @@ from mqproof.dissectors.mqtt.codec import Connack, Connect, Decoder, Malformed, 
 from mqproof.dissectors.mqtt.tables import Version
 from mqproof.harness.patience import patience
 from mqproof.harness.targets.target import Target
-from mqproof.harness.verdicts import Blocked
+from mqproof.harness.verdicts import Blocked, Unsupported
 from mqproof.harness.wires.base import REPLY_DEADLINE, Connection, End, Ended, Transcript
 from mqproof.harness.wires.mqtt_packets import describe, made, masked, octets_of
 from mqproof.harness.wires.websocket import connection
@@ -61,6 +61,14 @@ def is_kept(packet: Connect) -> bool:
     if packet.version is not Version.V5_0:
         return not packet.clean_start
     return bool(prop(packet.properties, "session_expiry_interval"))
+
+
+def accept(connack: Connack, *, keep: bool) -> None:
+    """Raise Blocked where a CONNACK refuses us, and Unsupported where it keeps no session (5.0 section 3.2.2.3.2)."""
+    if connack.reason_code:
+        raise Blocked(f"the broker refuses us: {describe(connack)}")
+    if keep and prop(connack.properties, "session_expiry_interval") == 0:
+        raise Unsupported("the server keeps no sessions: its CONNACK has Session Expiry Interval 0")
 
 
 class MqttLink:

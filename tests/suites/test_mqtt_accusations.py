@@ -11,7 +11,7 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
-from mqproof.dissectors.mqtt.codec import Connect, Disconnect, Publish, Unsubscribe
+from mqproof.dissectors.mqtt.codec import Connack, Connect, Disconnect, Publish, Unsubscribe
 from mqproof.dissectors.mqtt.tables import Version
 from mqproof.harness.patience import patience
 from mqproof.harness.plugin.fixtures import Cleanup, Names
@@ -19,12 +19,13 @@ from mqproof.harness.proxy.core import ProxyLoop
 from mqproof.harness.reference.mqtt.server import start_in_thread
 from mqproof.harness.saboteur.core import MqttConn, MqttFault, MqttResult, passage_for
 from mqproof.harness.targets.target import Target
-from mqproof.harness.verdicts import Blocked, Deviation
+from mqproof.harness.verdicts import Blocked, Deviation, Unsupported
 from mqproof.suites.mqtt import test_3_1_2_will as will
 from mqproof.suites.mqtt import test_3_1_3_client_id as client_ids
 from mqproof.suites.mqtt import test_3_3_retain as retain
 from mqproof.suites.mqtt import test_3_3_topic_alias as topic_alias
 from mqproof.suites.mqtt import test_3_14_disconnect as disconnecting
+from mqproof.suites.mqtt import test_4_1_sessions as sessions
 from mqproof.suites.mqtt import test_4_2_transport as transport
 from mqproof.suites.mqtt import test_4_3_qos as qos
 from mqproof.suites.mqtt import test_4_4_redelivery as redelivery
@@ -110,6 +111,18 @@ def test_messages_that_come_again_in_another_order_come_again() -> None:
 def test_session_that_was_not_kept_owes_no_message_again() -> None:
     with wires_to(Habit(), defects=("session-forgotten",)) as wires, pytest.raises(Blocked, match="session"):
         run(redelivery.test_unacknowledged_pubrel_comes_again, wires, wires.names(), wires.names.client_id())
+
+
+def test_server_of_5_0_may_keep_no_sessions_where_it_says_so() -> None:
+    """Section 3.2.2.3.2: CONNACK names the Session Expiry Interval that the server uses instead."""
+
+    def forgetful(packet: Any, conn: MqttConn) -> MqttResult:
+        if not isinstance(packet, Connack):
+            return None
+        return [replace(packet, properties=(*packet.properties, ("session_expiry_interval", 0)))]
+
+    with wires_to(Habit(broker=forgetful)) as wires, pytest.raises(Unsupported, match="keeps no sessions"):
+        run(sessions.test_session_is_created_where_none_is_stored, wires, wires.names.client_id())
 
 
 def raised(packet: Any, conn: MqttConn) -> MqttResult:
