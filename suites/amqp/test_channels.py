@@ -214,4 +214,4 @@ def test_one_path_keeps_the_order_of_a_long_burst(wire, size):
     bodies = [wire.send_content(exchange, "key", b"%06d" % number + b"x" * size) for number in range(200)]
     wire.fence()
     wire.consume(queue, no_ack=True)
-    assert [message.body for message in wire.must_take(200)] == bodies
+    assert [message.body for message in [wire.receive(), *wire.must_take(199)]] == bodies

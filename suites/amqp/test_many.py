@@ -79,7 +79,7 @@ def test_each_of_many_bindings_of_a_queue_counts(wire):
     wire.fence()
     bodies = [wire.send_content(exchange, f"k{number}") for number in range(BINDINGS)]
     wire.consume(queue)
-    assert [message.body for message in wire.must_have(BINDINGS)] == bodies
+    assert [message.body for message in [wire.receive(), *wire.must_have(BINDINGS - 1)]] == bodies
 
 
 @pytest.mark.normative("amqp-0-9-1:4.3/many-channels", "amqp-0-9-1:4.2.6.2/split-body")

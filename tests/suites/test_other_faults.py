@@ -4,10 +4,12 @@ Each broker here is the reference broker behind one fault that some broker has.
 """
 
 from collections.abc import Callable, Iterator
+from functools import partial
 from typing import Any
 
 import pytest
-from mqproof.dissectors.amqp.codec import Method, method
+from mqproof.dissectors.amqp.codec import ContentHeader, Method, RawFrame, encode, method
+from mqproof.dissectors.amqp.tables import FrameType
 from mqproof.harness.patience import patience
 from mqproof.harness.saboteur.core import AmqpConn, AmqpFault
 from mqproof.harness.verdicts import Blocked, Deviation, Untested
@@ -60,6 +62,16 @@ class NoCounts(AmqpFault):
         return [method("queue.declare-ok", frame.channel, **(frame.arguments | {"consumer_count": 0}))]
 
 
+class HeadersTooLong(AmqpFault):
+    """Sends four octets behind the properties of each message."""
+
+    def from_broker(self, frame: Any, conn: AmqpConn) -> list[Any] | None:
+        """Make the content header longer."""
+        if not isinstance(frame, ContentHeader):
+            return None
+        return [RawFrame(FrameType.HEADER, frame.channel, encode(frame)[7:-1] + bytes(4))]
+
+
 def is_read(frame: Method) -> bool:
     return frame.name == "basic.get"
 
@@ -95,6 +107,18 @@ def test_queue_that_stays_is_accused_whatever_the_code_for_a_missing_one() -> No
 )
 def test_what_is_never_routed_was_not_lost_on_another_way(test: Callable[..., None]) -> None:
     with wires_to(NoDefaultExchange()) as wires, pytest.raises(Blocked):
+        test(wires())
+
+
+@pytest.mark.parametrize(
+    "test",
+    [
+        many.test_each_of_many_bindings_of_a_queue_counts,
+        partial(channels.test_one_path_keeps_the_order_of_a_long_burst, size=10),
+    ],
+)
+def test_message_that_cannot_be_read_was_neither_lost_nor_overtaken(test: Callable[..., None]) -> None:
+    with wires_to(HeadersTooLong()) as wires, pytest.raises(Blocked, match="cannot be decoded"):
         test(wires())
 
 
