@@ -2,6 +2,7 @@
 
 import multiprocessing
 import os
+import signal
 import threading
 from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor
@@ -29,6 +30,7 @@ def shared_out(workers: int, method: str | None = None) -> Iterator[ProcessPoolE
 
 
 def _end_with_parent() -> None:
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)  # a fork has what its parent does about it
     parent = multiprocessing.parent_process()
     assert parent is not None
 

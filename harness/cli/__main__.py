@@ -1,5 +1,5 @@
 """``python -m mqproof.harness.cli`` is the command ``mqproof``."""
 
-from mqproof.harness.cli.main import main
+from mqproof.harness.cli.start import main
 
 main()

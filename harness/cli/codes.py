@@ -19,6 +19,6 @@ MEANINGS: Final = {
     UNREACHABLE: "a target cannot be reached or examined; a tool that the page needs is not there",
     INTERNAL: "internal error; the run is not complete",
     NOTHING: "nothing ran, or nothing deviates but results are inconclusive",
-    INTERRUPTED: "interrupted; what there is has been written",
+    INTERRUPTED: "interrupted, by Ctrl-C or SIGTERM; what there is has been written",
     READER_GONE: "whoever read the output has gone, as in a pipe to head",
 }

@@ -5,8 +5,11 @@ A reader that has gone (``mqproof statements | head``) is no error that anybody 
 """
 
 import os
+import signal
 import sys
-from collections.abc import Callable
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import typer
@@ -21,7 +24,8 @@ def ended(command: Callable[[], Any]) -> int:
     """Run a command line and return its exit code; everything that it may raise has become one line on stderr."""
     _open_missing_streams()
     try:
-        return _flushed(command() or CONFORMS)
+        with _terminated_as_interrupted():
+            return _flushed(command() or CONFORMS)
     except BrokenPipeError:
         return _reader_gone()
     except SystemExit as leaving:
@@ -38,6 +42,23 @@ def ended(command: Callable[[], Any]) -> int:
         if os.environ.get("MQPROOF_TRACEBACK"):
             raise
         return fail(INTERNAL, f"internal error: {_of(error)}; MQPROOF_TRACEBACK=1 shows where")
+
+
+@contextmanager
+def _terminated_as_interrupted() -> Iterator[None]:
+    """Let SIGTERM end a command as Ctrl-C does: with what there is written down, and nothing left behind."""
+    if threading.current_thread() is not threading.main_thread() or signal.getsignal(signal.SIGTERM) != signal.SIG_DFL:
+        yield
+        return
+
+    def interrupt(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    signal.signal(signal.SIGTERM, interrupt)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, signal.SIG_DFL)
 
 
 def fail(code: int, why: object, who: str = "mqproof") -> int:

@@ -1,6 +1,7 @@
 """The process that loads: gevent patches the standard library, which must not happen to anything else."""
 
 import json
+import signal
 import subprocess
 import sys
 from typing import Any, NoReturn
@@ -62,6 +63,7 @@ def _communicate(process: "subprocess.Popen[str]", text: str, seconds: float | N
     try:
         return process.communicate(text, timeout=seconds)
     except KeyboardInterrupt:
+        process.send_signal(signal.SIGINT)  # it was perhaps only us who were asked to end
         output, said = process.communicate(timeout=GRACE)
         if not output:
             raise  # it was interrupted before it had begun

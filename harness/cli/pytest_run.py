@@ -3,10 +3,11 @@
 import os
 import sys
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager, redirect_stderr, redirect_stdout
+from contextlib import ExitStack, contextmanager, redirect_stderr, redirect_stdout
 from importlib.resources import files
 from importlib.util import find_spec
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import pytest
 from mqproof.harness.reporting.progress import LiveProgress
@@ -61,7 +62,11 @@ def run_suites(
         f"--mqproof-run={run_dir}", f"--alluredir={run_dir / 'allure-results'}", f"--junitxml={run_dir / 'junit.xml'}",
         "--dist=worksteal", *options, *map(str, folders),
     ]  # fmt: skip
-    with own_environment(), (run_dir / LOG).open("w", encoding="utf-8") as log:
+    with ExitStack() as resources:
+        temporary = resources.enter_context(TemporaryDirectory(prefix="mqproof_suites_", ignore_cleanup_errors=True))
+        arguments.append(f"--basetemp={temporary}/pytest")  # else pytest keeps the folders of three runs
+        resources.enter_context(own_environment())
+        log = resources.enter_context((run_dir / LOG).open("w", encoding="utf-8"))
         with redirect_stdout(log), redirect_stderr(log):
             return int(pytest.main(arguments, plugins=[Handover(targets), live]))
 

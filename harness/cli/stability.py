@@ -131,6 +131,7 @@ def _run(arguments: list[str]) -> None:
             _, errors = process.communicate()
         except BaseException:
             process.terminate()  # it writes down what there is, and stops its brokers
+            process.wait()  # Popen itself does not wait where it is interrupted
             raise
     if process.returncode not in JUDGED:
         line = (errors.strip().splitlines() or ["a run came to no verdicts"])[-1].removeprefix("mqproof: ")
