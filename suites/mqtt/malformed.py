@@ -45,9 +45,14 @@ def packets(version: Version, topic: str) -> list[Packet]:
     """Return a legal packet of each type that a client may send behind CONNECT, long enough to be cut."""
     found: list[Packet] = [
         Publish(topic, b"", 1, packet_id=5), Puback(5), Pubrec(5), Pubrel(5), Pubcomp(5),
-        Subscribe(5, (Subscription(topic, 1),)), Unsubscribe(5, (topic,)),
+        Subscribe(5, (Subscription(apart(topic), 1),)), Unsubscribe(5, (topic,)),
     ]  # fmt: skip
     return [*found, Disconnect(4, (("reason_string", "r"),)), Auth(0x18)] if version is Version.V5_0 else found
+
+
+def apart(topic: str) -> str:
+    """Return what SUBSCRIBE names: no connection gets what another one's case has published."""
+    return f"{topic}/apart"
 
 
 def groups(version: Version) -> list[str]:
@@ -101,7 +106,8 @@ def _strings(version: Version, topic: str) -> Iterator[Case]:
         name = topic.encode() + bad
         demanded = version is Version.V3_1_1
         yield Case(f"PUBLISH topic: {what}", _packet(0x30, field(name) + lead), demanded)
-        yield Case(f"SUBSCRIBE filter: {what}", _packet(0x82, b"\0\5" + lead + field(name) + b"\0"), demanded)
+        pattern = apart(topic).encode() + bad
+        yield Case(f"SUBSCRIBE filter: {what}", _packet(0x82, b"\0\5" + lead + field(pattern) + b"\0"), demanded)
         yield Case(f"UNSUBSCRIBE filter: {what}", _packet(0xA2, b"\0\5" + lead + field(name)), demanded)
         for spec in PROPERTIES.values() if version is Version.V5_0 else ():
             if spec.type in ("string", "pair"):
@@ -206,7 +212,7 @@ def _holding(holder: str, octets: bytes, topic: str, length: bytes | None = None
     if holder == "PUBLISH":
         return _packet(0x30, field(topic.encode()) + given)
     if holder == "SUBSCRIBE":
-        return _packet(0x82, b"\0\5" + given + field(topic.encode()) + b"\0")
+        return _packet(0x82, b"\0\5" + given + field(apart(topic).encode()) + b"\0")
     if holder == "UNSUBSCRIBE":
         return _packet(0xA2, b"\0\5" + given + field(topic.encode()))
     lead = b"" if holder in ("DISCONNECT", "AUTH") else b"\0\5"

@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 from mqproof.dissectors.mqtt.codec import Connack, Connect, Disconnect, Publish, Unsubscribe
-from mqproof.dissectors.mqtt.tables import Version
+from mqproof.dissectors.mqtt.tables import PacketType, Version
 from mqproof.harness.patience import patience
 from mqproof.harness.plugin.fixtures import Cleanup, Names
 from mqproof.harness.proxy.core import ProxyLoop
@@ -20,6 +20,7 @@ from mqproof.harness.reference.mqtt.server import start_in_thread
 from mqproof.harness.saboteur.core import MqttConn, MqttFault, MqttResult, passage_for
 from mqproof.harness.targets.target import Target
 from mqproof.harness.verdicts import Blocked, Deviation, Unsupported
+from mqproof.suites.mqtt import malformed
 from mqproof.suites.mqtt import test_3_1_2_will as will
 from mqproof.suites.mqtt import test_3_1_3_client_id as client_ids
 from mqproof.suites.mqtt import test_3_3_retain as retain
@@ -178,3 +179,11 @@ def test_second_copy_counts_although_the_fence_is_lost(monkeypatch: pytest.Monke
 
     with wires_to(Habit(broker=twice)) as wires:
         accused(qos.test_publish_repeated_before_pubrel_is_delivered_once, wires, wires.names(), 1)
+
+
+def test_no_malformed_subscription_gets_what_another_case_has_published() -> None:
+    for version in Version.V3_1_1, Version.V5_0:
+        for group in {*malformed.groups(version)} - {"cut", "shortened", "lengths"}:  # what is cut names nothing whole
+            for case in malformed.cases(group, version, "topic"):
+                is_subscribe = case.octets[0] >> 4 == PacketType.SUBSCRIBE and b"topic" in case.octets
+                assert b"topic/apart" in case.octets if is_subscribe else b"apart" not in case.octets, case.name
