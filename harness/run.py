@@ -148,7 +148,13 @@ def _check(data: dict[str, Any], file: Path) -> None:
 
 
 def write_atomically(path: Path, text: str) -> None:
-    """Write ``text`` to ``path`` so that a reader sees the old contents or the new, never a part."""
+    """Write ``text`` to ``path`` so that a reader sees the old contents or the new, never a part.
+
+    Into a device, a pipe or what a link leads to it is written as usual: a file must not take their place.
+    """
+    if path.is_symlink() or (path.exists() and not path.is_file()):
+        path.write_text(text, encoding="utf-8")
+        return
     path.parent.mkdir(parents=True, exist_ok=True)
     descriptor, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}-")
     try:

@@ -69,7 +69,10 @@ def _run_engine(settings: Settings, interrupted: Event) -> dict[str, Any]:
             hosting.show_users(environment, settings.users)
         engine.run(interrupted)
         result = engine.result(interrupted.is_set())
-        hosting.finish(settings, engine, environment)
+        try:
+            hosting.finish(settings, engine, environment)
+        except OSError as error:  # such as a full disk: the results have to reach whoever can still write them
+            result["errors"][f"a file beside the results is not whole: {error}"] = 1
         watch.kill()
         if server is not None:
             server.stop()

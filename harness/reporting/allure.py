@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from mqproof.harness.reporting.allure_measured import performance, write_measured
-from mqproof.harness.run import Run, cache_folder
+from mqproof.harness.run import Run, cache_folder, write_atomically
 
 LOCKED = ("package.json", "package-lock.json")
 INSTALL_SECONDS = 300.0
@@ -75,7 +75,7 @@ def render(runs: Sequence[Reported], page: Path, history: Path | None = None) ->
         if made is None:
             raise ReportUnavailable("Allure made no page of these results")
         page.parent.mkdir(parents=True, exist_ok=True)
-        page.write_text(repaired(made.read_text(encoding="utf-8")), encoding="utf-8")
+        write_atomically(page, repaired(made.read_text(encoding="utf-8")))
 
 
 def repaired(html: str) -> str:

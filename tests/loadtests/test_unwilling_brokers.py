@@ -166,3 +166,10 @@ def test_a_broker_that_dies_in_the_middle_is_named_and_not_accused(
     assert entry["metrics"]["delivered"] > 0
     assert UNEXPLAINED not in entry["ledger"]["lost_by_cause"]
     assert run["complete"] is False
+
+
+def test_a_file_that_cannot_be_written_takes_no_results_away(mqproof: Command, tmp_path: Path) -> None:
+    (tmp_path / "locust").write_text("in the way of Locust's own page")
+    done = mqproof("load", "throughput", "embedded-mqtt", *FEW, "--out", tmp_path)
+    assert (done.returncode, "a file beside the results is not whole" in done.stdout) == (0, True), done.stderr
+    assert json.loads((tmp_path / "run.json").read_text())["loads"][0]["metrics"]["delivered"] == 10

@@ -185,6 +185,19 @@ def test_a_run_of_the_first_version_is_read_by_every_command(tmp_path):
         assert (arguments[0], outcome.exit_code) == (arguments[0], code), outcome.output
 
 
+def test_a_link_or_a_pipe_is_written_into_and_not_replaced(tmp_path):
+    """As root, ``-o /dev/stdout`` would else take the device away from everybody."""
+    file, link, pipe = tmp_path / "file", tmp_path / "link", tmp_path / "pipe"
+    link.symlink_to(file)
+    write_atomically(link, "text")
+    assert (link.is_symlink(), file.read_text()) == (True, "text")
+    os.mkfifo(pipe)
+    reader = os.open(pipe, os.O_RDONLY | os.O_NONBLOCK)
+    write_atomically(pipe, "text")
+    assert (os.read(reader, 9), pipe.is_fifo()) == (b"text", True)
+    os.close(reader)
+
+
 def test_run_folders_are_new_and_sort_by_time(tmp_path):
     first, second = new_folder(tmp_path), new_folder(tmp_path)
     assert first != second
