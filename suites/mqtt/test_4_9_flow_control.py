@@ -102,7 +102,7 @@ def test_other_packets_are_handled_while_the_window_is_shut(wires, topic):
     subscriber.must_stay()
     subscriber.send(subscribe(subscriber, f"{topic}/0".encode(), 0, number=77))
     subscriber.must_receive(SUBACK, packet_id=77)
-    subscriber.send(unsubscribe(subscriber, f"{topic}/none".encode(), number=78))
+    subscriber.send(unsubscribe(subscriber, f"{topic}/0".encode(), number=78))
     subscriber.must_receive(UNSUBACK, packet_id=78)
     subscriber.publish(f"{topic}/mine", qos=1, packet_id=79)
     subscriber.must_receive(PUBACK, packet_id=79)

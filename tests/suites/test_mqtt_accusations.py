@@ -30,6 +30,7 @@ from mqproof.suites.mqtt import test_4_1_sessions as sessions
 from mqproof.suites.mqtt import test_4_2_transport as transport
 from mqproof.suites.mqtt import test_4_3_qos as qos
 from mqproof.suites.mqtt import test_4_4_redelivery as redelivery
+from mqproof.suites.mqtt import test_4_9_flow_control as flow_control
 from mqproof.suites.mqtt.conftest import Wires
 
 V4, V5 = "mqtt-3.1.1:MQTT-", "mqtt-5.0:MQTT-"
@@ -187,3 +188,11 @@ def test_no_malformed_subscription_gets_what_another_case_has_published() -> Non
             for case in malformed.cases(group, version, "topic"):
                 is_subscribe = case.octets[0] >> 4 == PacketType.SUBSCRIBE and b"topic" in case.octets
                 assert b"topic/apart" in case.octets if is_subscribe else b"apart" not in case.octets, case.name
+
+
+def test_unsubscribe_from_nothing_that_is_not_answered_is_no_matter_of_the_window() -> None:
+    def ignored(packet: Any, conn: MqttConn) -> MqttResult:
+        return [] if isinstance(packet, Unsubscribe) and packet.filters[0].endswith("none") else None
+
+    with wires_to(Habit(client=ignored)) as wires:
+        run(flow_control.test_other_packets_are_handled_while_the_window_is_shut, wires, wires.names())
