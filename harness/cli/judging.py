@@ -17,6 +17,8 @@ from mqproof.harness.cli.pytest_run import BadUsage, Suites, run_suites
 from mqproof.harness.evidence import scrub, secrets_of
 from mqproof.harness.patience import patience
 from mqproof.harness.plugin.brokers import with_unique_names
+from mqproof.harness.plugin.state import new_prefix
+from mqproof.harness.probing.mqtt_rights import must_carry
 from mqproof.harness.recording import Recording, record
 from mqproof.harness.reporting.progress import LiveProgress
 from mqproof.harness.reporting.screen import Screen
@@ -103,7 +105,8 @@ def _judge(wishes: Wishes, console: Console) -> int:
 def _open(wishes: Wishes, words: Sequence[str], resources: ExitStack, logs: Path) -> list[Target]:
     tls = Tls(wishes.ca_file, wishes.insecure) if wishes.ca_file or wishes.insecure else None
     password = read_password(wishes.password_file)
-    return with_unique_names(open_all(words, resources, tls=tls, password=password, logs=logs))
+    targets = open_all(words, resources, tls=tls, password=password, logs=logs)
+    return with_unique_names(must_carry(target, new_prefix()) for target in targets)
 
 
 def check(wishes: Wishes) -> Suites:

@@ -5,7 +5,8 @@ from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
-from mqproof.harness.plugin.state import options
+from mqproof.harness.plugin.state import options, state_of
+from mqproof.harness.probing.mqtt_rights import must_carry
 from mqproof.harness.targets.drivers.base import Driver
 from mqproof.harness.targets.errors import TargetError
 from mqproof.harness.targets.opening import open_all, plan
@@ -21,7 +22,8 @@ def open_targets(config: pytest.Config, resources: ExitStack) -> list[Target]:
     examined.
     """
     try:
-        return with_unique_names(open_all(options(config).mqproof_brokers, resources, tls=_tls(config)))
+        targets = open_all(options(config).mqproof_brokers, resources, tls=_tls(config))
+        return with_unique_names(must_carry(target, state_of(config).prefix) for target in targets)
     except BadTarget as error:
         raise pytest.UsageError(str(error)) from None
     except TargetError as error:
