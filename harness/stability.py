@@ -103,7 +103,7 @@ def summed_up(found: Sequence[tuple[Way, Run]], command: str, cores: int) -> Sta
             len(whole),
         ),
         tests=_differences(
-            ((row["target"], row.get("case", row["id"]), row["outcome"]) for run in runs for row in run.tests), 0
+            ((row["target"], row.get("case") or row["id"], row["outcome"]) for run in runs for row in run.tests), 0
         ),
     )
 

@@ -231,15 +231,19 @@ client(
 )  # fmt: skip
 
 
-
 @fault(
     "message-lost-at-replacement", *ids("4:3.8.4-3 5:3.8.4-4"), says="subscribing again loses the message that follows"
 )
 class MessageLostAtReplacement(MqttFault):
     def from_client(self, packet: Any, conn: MqttConn) -> MqttResult:
-        if isinstance(packet, Subscribe) and packet.packet_id == 77 and count(conn) in (1, 3):
-            conn.memory["loses"] = True
+        if isinstance(packet, Subscribe):
+            filters = {entry.filter for entry in packet.subscriptions}
+            known = conn.memory.setdefault("filters", set())
+            conn.memory["loses"] = bool(filters & known) or conn.memory.get("resumed", False)
+            known |= filters
         return None
 
     def from_broker(self, packet: Any, conn: MqttConn) -> MqttResult:
+        if isinstance(packet, Connack):
+            conn.memory["resumed"] = packet.session_present
         return [] if isinstance(packet, Publish) and conn.memory.pop("loses", False) else None
