@@ -16,6 +16,7 @@ from mqproof.suites.mqtt.ahead import MqttConversations, is_ahead
 
 LONGEST = ("test_2_3_packet_ids", "test_model_")  # files
 
+
 class Wires:
     """Makes raw connections: ``wires()`` is connected as a client, ``wires.raw()`` has said nothing yet."""
 

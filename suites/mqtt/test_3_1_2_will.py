@@ -8,7 +8,6 @@ from mqproof.suites.mqtt.ahead import ahead
 
 PUBLISHED = ("mqtt-3.1.1:MQTT-3.1.2-8", "mqtt-5.0:MQTT-3.1.2-8")
 AT_QOS = ("mqtt-3.1.1:MQTT-3.8.4-6", "mqtt-5.0:MQTT-3.8.4-8")
-PUBLISHED = ("mqtt-3.1.1:MQTT-3.1.2-8", "mqtt-5.0:MQTT-3.1.2-8")
 REMOVED = ("mqtt-3.1.1:MQTT-3.1.2-10", "mqtt-5.0:MQTT-3.1.2-10")
 ENDS = ("cut", "close", "protocol error")
 
