@@ -134,12 +134,6 @@ def test_server_that_is_flooded_closes_with_a_reason_or_copes(wires, topic):
     wire.must_close({0x93, 0x81, 0x82}, lenient=True)
 
 
-def unacknowledged(subscriber):
-    """Return the messages that come until a round trip and a short silence have passed, and acknowledge none."""
-    subscriber.reaction()
-    return subscriber.arrived(PUBLISH)
-
-
 def acknowledge(subscriber, message):
     """Finish the exchange of one message."""
     subscriber.answer(message)
