@@ -43,7 +43,7 @@ class Torrent:
 
     def __init__(self, publisher, subscriber, topic):
         self.publisher, self.subscriber = publisher, subscriber
-        self.count = min(AT_ONCE, dict(publisher.connack.properties).get("receive_maximum", AT_ONCE))
+        self.count = min(AT_ONCE, publisher.window)
         numbers = range(2, self.count + 2)
         packets = (made(PUBLISH, topic=topic, payload=b"x", qos=1, packet_id=number) for number in numbers)
         self.octets = b"".join(encode(packet, publisher.version) for packet in packets)

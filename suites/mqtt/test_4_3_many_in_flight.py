@@ -138,7 +138,7 @@ def test_many_messages_wait_for_an_absent_client(wires, topic, client_id, qos):
 
 def window(publisher):
     """Return how many messages the server takes at once, a hundred at most."""
-    return min(AT_ONCE, dict(publisher.connack.properties).get("receive_maximum", AT_ONCE))
+    return min(AT_ONCE, publisher.window)
 
 
 def begin(publisher, topic, qos, number):
